@@ -29,6 +29,8 @@ ANNOTATE = os.environ.get("DYDX_PERF_ANNOTATE") == "1"
 WERROR = os.environ.get("DYDX_PERF_WERROR") == "1"
 FORCE = os.environ.get("DYDX_PERF_FORCE") == "1"
 
+SHARED = "dydx_perf.ext._cython_shared"
+
 # Each kind of build keeps its own C files and binaries: Cython and setuptools compare times, not switches.
 VARIANT = "sanitize" if SANITIZE else "trace" if TRACE else "pure" if PURE == "1" else "release"
 BUILD = Path("build") / VARIANT
@@ -106,25 +108,30 @@ def kernel_extensions() -> list[Extension]:
         link_args = []
     if WERROR:
         compile_args.append("-Werror")
-    headers = sorted(str(path) for kind in ("*.pxd", "*.h") for path in FACE.glob(kind))
+    headers = [str(path) for kind in ("*.pxd", "*.h") for path in sorted(FACE.glob(kind))]
+    sources = {f"dydx_perf.ext.{source.stem}": str(source) for source in sorted(SOURCES.glob("*.pyx"))}
+    # Cython's own memoryview code (160 KB a module) is compiled once; cythonize writes its source.
+    sources[SHARED] = "ext/_cython_shared.c"
+    made = [path.stat().st_mtime for path in BUILD.glob("c/**/*.c")]
     return cythonize(
         [
             Extension(
-                f"dydx_perf.ext.{source.stem}",
-                [str(source)],
+                name,
+                [source],
                 include_dirs=[".", str(FACE)],
-                depends=headers,
+                depends=[*headers, "setup.py"],
                 define_macros=macros,
                 extra_compile_args=compile_args,
                 extra_link_args=link_args,
             )
-            for source in sorted(SOURCES.glob("*.pyx"))
+            for name, source in sources.items()
         ],
+        shared_utility_qualified_name=SHARED,
         include_path=["."],
         build_dir=str(BUILD / "c"),
         nthreads=0 if WERROR else os.cpu_count() or 1,  # workers do not inherit warning_errors where they spawn
         annotate=ANNOTATE,
-        force=FORCE,
+        force=FORCE or min(made, default=0.0) < Path("setup.py").stat().st_mtime,
         compiler_directives={
             "language_level": 3,
             "cdivision": True,

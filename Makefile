@@ -1,0 +1,133 @@
+# One verb per job; each sets up what it needs in a virtual environment of its own (.venv) and says so only once.
+# The package is installed, never imported from this folder: what is tested is what ships.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PY     := $(BIN)/python -P
+
+SANITIZE_VENV := .venv-sanitize
+SANITIZERS    := address,undefined
+
+# What the user says on the command line: make test ARGS="-k margin -x"
+ARGS ?=
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# `python -m` and scripts must not find the source folder beside the installed package.
+export PYTHONSAFEPATH := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+SOURCES = $(shell find ext dydx_perf -type f \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \
+            -o -path 'ext/*.pyx' -o -path 'ext/*.pxd' -o -path 'ext/*.h' -o -path 'dydx_perf/data/*' \) \
+            ! -path '*/__pycache__/*' | LC_ALL=C sort)
+
+# The requirements of one group of pyproject.toml, one a line.
+define requirements
+$(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
+  print("\n".join($(1)))'
+endef
+extra = p["project"]["optional-dependencies"]["$(1)"]
+
+.PHONY: help
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+.PHONY: test
+test: $(VENV)/.installed $(VENV)/.with-test  ## build, install, run all tests (ARGS="-k margin -x" are pytest's)
+	$(PY) -m pytest $(ARGS)
+
+.PHONY: run
+run: $(VENV)/.installed  ## real mainnet accounts: risk, a crash, and the proof on the shipped vectors
+	$(PY) -m dydx_perf show
+
+.PHONY: check
+check: $(VENV)/.installed $(VENV)/.with-check  ## formatting, lint, types of the installed package, stubs, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/cython-lint ext
+	mkdir -p build/check
+	cd build/check && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p dydx_perf
+	cd build/check && ../../$(PY) -m mypy.stubtest dydx_perf --mypy-config-file ../../pyproject.toml
+	$(PY) -m pytest -q tests/packaging/test_layers.py
+
+.PHONY: bench
+bench: $(VENV)/.installed $(VENV)/.with-bench  ## the benchmarks: answers checked, one table, ratios in one run
+	$(PY) -m pytest bench --benchmark-only $(ARGS)
+
+.PHONY: docs
+docs: $(VENV)/.installed $(VENV)/.with-docs  ## the documentation as HTML in docs/_build/html; a warning is an error
+	$(PY) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+.PHONY: mutate
+mutate: $(VENV)/.installed $(VENV)/.with-test  ## alter each rounding, comparison and constant; some test must fail
+	$(PY) tests/mutation/run.py $(ARGS)
+
+.PHONY: sanitize
+sanitize: $(SANITIZE_VENV)/.installed  ## the tests on kernels built with the address and undefined-behaviour sanitizers
+	LD_PRELOAD="$$($(SANITIZE_VENV)/bin/python -c '$(RUNTIME)')" PYTHONMALLOC=malloc \
+	  ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:allocator_may_return_null=1 \
+	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	  $(SANITIZE_VENV)/bin/python -P -m pytest --ignore=tests/packaging $(ARGS)
+
+.PHONY: wheel
+wheel: $(VENV)/.with-dist  ## the sdist, and from it the wheel, in dist/
+	rm -rf dist
+	$(PY) -m build
+
+.PHONY: clean
+clean:  ## all that the verbs made
+	rm -rf $(VENV) $(SANITIZE_VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -f dydx_perf/ext/*.pxd dydx_perf/ext/*.h dydx_perf/ext/*.so
+	find dydx_perf ext tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# --- how they are set up ---------------------------------------------------------------------------------------
+
+define make_venv
+@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "dydx-perf needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+  echo "Name another one: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+$(PYTHON) -m venv --clear $(@D)
+$(call requirements,$(2)) | $(1) -m pip install -q -r /dev/stdin
+@touch $@
+endef
+
+# The environment with what builds the package and what it needs to run.
+$(VENV)/.made: pyproject.toml
+	$(call make_venv,$(BIN)/python,p["build-system"]["requires"] + p["project"]["dependencies"])
+
+$(VENV)/.with-%: $(VENV)/.made
+	$(call requirements,$(call extra,$*)) | $(BIN)/python -m pip install -q -r /dev/stdin
+	@touch $@
+
+# The list of sources is a prerequisite of its own, so that a removed file counts as a change.
+build/sources.txt: FORCE
+	@mkdir -p build
+	@echo "$(SOURCES)" | cmp -s - $@ || echo "$(SOURCES)" > $@
+FORCE:
+
+install = $(1) -m pip install -q --no-build-isolation --no-deps --force-reinstall .
+
+$(VENV)/.installed: $(VENV)/.made build/sources.txt setup.py README.md $(SOURCES)
+	$(call install,$(BIN)/python)
+	@touch $@
+
+# The sanitizers' runtimes have to be in the process before Python; libstdc++ too, or a C++ exception thrown
+# inside NumPy is not recognised.
+define RUNTIME
+import os, subprocess, sysconfig; cc = sysconfig.get_config_var("CC").split()[0]; cc = os.environ.get("CC", cc); \
+print(" ".join(os.path.realpath(subprocess.check_output([cc, "-print-file-name=" + name], text=True).strip()) \
+for name in ("libasan.so", "libubsan.so", "libstdc++.so.6")))
+endef
+
+$(SANITIZE_VENV)/.made: PY = $(SANITIZE_VENV)/bin/python -P
+$(SANITIZE_VENV)/.made: pyproject.toml
+	$(call make_venv,$(SANITIZE_VENV)/bin/python,p["build-system"]["requires"] + p["project"]["dependencies"] + $(call extra,test))
+
+$(SANITIZE_VENV)/.installed: $(SANITIZE_VENV)/.made build/sources.txt setup.py README.md $(SOURCES)
+	DYDX_PERF_SANITIZE=$(SANITIZERS) DYDX_PERF_PURE=0 $(call install,$(SANITIZE_VENV)/bin/python)
+	@touch $@
