@@ -112,11 +112,10 @@ def _shown(value: object) -> str:
         # int -> text is refused by Python past 4300 digits and slow well before that
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, (str, bytes)):
-        text = repr(value[:_SHOWN])  # the closing quote goes with what is cut off below
+        text = repr(value[:_SHOWN])
     else:
         try:
             text = reprlib.repr(value)
         except Exception:  # a value whose repr fails must not hide why it was refused
             text = f"a {type(value).__name__}"
-    cut = len(text) > _SHOWN or (isinstance(value, (str, bytes)) and len(value) > _SHOWN)
-    return f"{text[: _SHOWN - 3]}..." if cut else text
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
