@@ -1,0 +1,5 @@
+"""`python -m dydx_perf.verify DIR`."""
+
+from dydx_perf.verify import main
+
+raise SystemExit(main())
