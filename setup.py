@@ -74,18 +74,20 @@ def why_not_compiled() -> str | None:
 
 
 def place_headers() -> None:
-    """Copy ext/*.pxd and ext/*.h to where their import name spells: Cython finds and ships them only there."""
+    """Copy ext/*.pxd and ext/*.h to where their import name spells: Cython finds them only there."""
     headers = {header.name: header for kind in ("*.pxd", "*.h") for header in SOURCES.glob(kind)}
     for kind in ("*.pxd", "*.h"):
         for copy in FACE.glob(kind):
             if copy.name not in headers:
                 copy.unlink()
     for name, header in headers.items():
-        shutil.copy2(header, FACE / name)  # with its time, by which Cython and setuptools decide what to rebuild
+        shutil.copy2(
+            header, FACE / name
+        )  # with its time, by which Cython and setuptools decide what to rebuild
 
 
 def forget_removed_sources(modules: list[str]) -> None:
-    """Empty the build folder of all but wanted binaries: setuptools would ship a file whose source is gone."""
+    """Empty the build folder but for wanted binaries: setuptools would ship a file whose source is gone."""
     for kept in BUILD.glob("lib*/**/*"):
         if kept.is_file() and kept.name.partition(".")[0] not in modules:
             kept.unlink()
@@ -129,7 +131,9 @@ def kernel_extensions() -> list[Extension]:
         shared_utility_qualified_name=SHARED,
         include_path=["."],
         build_dir=str(BUILD / "c"),
-        nthreads=0 if WERROR else os.cpu_count() or 1,  # workers do not inherit warning_errors where they spawn
+        nthreads=0
+        if WERROR
+        else os.cpu_count() or 1,  # workers do not inherit warning_errors where they spawn
         annotate=ANNOTATE,
         force=FORCE or min(made, default=0.0) < Path("setup.py").stat().st_mtime,
         compiler_directives={
@@ -147,7 +151,9 @@ def kernel_extensions() -> list[Extension]:
 
 reason = why_not_compiled()
 if reason and PURE == "0":
-    raise SystemExit(f"dydx_perf: the kernels cannot be compiled ({reason}) and DYDX_PERF_PURE=0 asks for them")
+    raise SystemExit(
+        f"dydx_perf: the kernels cannot be compiled ({reason}) and DYDX_PERF_PURE=0 asks for them"
+    )
 if reason:
     VARIANT, BUILD = "pure", Path("build") / "pure"
     print(f"dydx_perf: {reason}; built without kernels: the exact Python arithmetic is used for everything")

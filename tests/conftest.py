@@ -1,4 +1,4 @@
-"""Test the installed package, never the source folder beside the tests; one Hypothesis profile per purpose."""
+"""Test the installed package, never the source folder beside the tests; choose the Hypothesis profile."""
 
 import json
 import os
@@ -23,8 +23,8 @@ def leave_source_folder() -> None:
 
 leave_source_folder()
 
-# No deadline: a busy machine is not a wrong answer. CI draws the same examples each time; `deep` is for a long
-# search by hand: make test DYDX_PERF_EXAMPLES=deep.
+# No deadline: a busy machine is not a wrong answer. CI draws the same examples each time; `deep` is for a
+# long search by hand: make test DYDX_PERF_EXAMPLES=deep.
 settings.register_profile("everyday", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
 settings.register_profile("deep", deadline=None, max_examples=20_000)

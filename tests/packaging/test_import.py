@@ -1,0 +1,38 @@
+"""Importing the package is cheap and brings in neither NumPy nor anything that could do I/O."""
+
+import subprocess
+import sys
+from statistics import median
+
+BUDGET_SECONDS = 0.050
+
+# Time of the processor, not of the clock on the wall: a busy machine must not decide.
+TIMED = """
+import numpy
+from time import process_time
+start = process_time()
+import dydx_perf
+print(process_time() - start)
+"""
+
+
+def run_python(code: str) -> str:
+    """Run `code` in a fresh interpreter and return what it printed."""
+    return subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+
+
+def test_import_takes_under_50_ms_beyond_numpy():
+    """The median of nine fresh interpreters."""
+    assert median(float(run_python(TIMED)) for _ in range(9)) < BUDGET_SECONDS
+
+
+def test_import_brings_in_nothing_heavy():
+    """NumPy waits until columns are asked for; event loops and sockets never come."""
+    loaded = set(run_python("import sys, dydx_perf; print(*sys.modules)").split())
+    assert "dydx_perf" in loaded
+    assert (
+        loaded & {"numpy", "asyncio", "socket", "ssl", "threading", "multiprocessing", "importlib.metadata"}
+        == set()
+    )

@@ -1,0 +1,230 @@
+"""Arrows point one way: parse every import and cimport, and fail on one that the design does not allow."""
+
+import ast
+import os
+import re
+import sys
+import tarfile
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Pure Python, lowest first: a module may import what stands on a lower line, never a neighbour. `dydx_perf`
+# alone is the package's face (__init__). `exact` is the independent model and `ext` the kernels: neither knows
+# the other.
+LINES = [
+    {"errors"},
+    {"exact", "ext"},
+    {"kernel"},
+    {"units"},
+    {"market", "risk"},
+    {"pnl"},
+    {"chain", "position"},
+    {"subaccount"},
+    {"dydx_perf"},
+    {"mainnet", "verify"},
+    {"__main__"},
+]
+RANK = {name: rank for rank, line in enumerate(LINES) for name in line}
+
+# The data package is files only; its folder may be named by anybody, and it imports nothing.
+RANK["data"] = 0
+
+# Kernels: what each may cimport.
+BASE = {"fixed", "structs"}
+KERNELS = {
+    "fixed": set(),
+    "structs": set(),
+    "numtext": {"fixed"},
+    "settle": BASE,
+    "funding": BASE,
+    "pnl": BASE,
+    "margin": BASE | {"settle"},
+    "account": BASE | {"settle", "margin"},
+    "liquidation": BASE | {"settle", "margin", "account"},
+    "columns": BASE | {"settle", "funding", "pnl"},
+}
+
+# No sockets, no threads, no clock below a service.
+FORBIDDEN = {
+    "asyncio",
+    "socket",
+    "time",
+    "threading",
+    "_thread",
+    "ssl",
+    "select",
+    "selectors",
+    "http",
+    "urllib",
+}
+FORBIDDEN |= {"multiprocessing", "concurrent", "subprocess", "signal"}
+
+OUTSIDE_KERNELS = {"cython", "libc", "cpython"}
+
+IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(.+)|c?import\s+(.+))$", re.MULTILINE)
+HEADER = re.compile(r'cdef extern from "([^"]+)"|^\s*#include "([^"]+)"', re.MULTILINE)
+
+
+def wrong_arrows(module: str, text: str, is_package: bool = False) -> Iterator[str]:
+    """Yield what a Python module of the package imports and must not; `module` is its dotted name."""
+    place = module.split(".")[1] if "." in module else module
+    if place not in RANK:
+        yield f"{module} has no place in the layers"
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".") if is_package else module.split(".")[:-1]
+            above = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            origin = ".".join(part for part in (above, node.module) if part)
+            targets = (
+                [f"{origin}.{alias.name}" for alias in node.names] if origin == "dydx_perf" else [origin]
+            )
+        else:
+            continue
+        for target in targets:
+            top, _, rest = target.partition(".")
+            if top != "dydx_perf":
+                if top in FORBIDDEN or not (top in sys.stdlib_module_names or top == "numpy"):
+                    yield f"{module} imports {target}"
+                continue
+            first = rest.split(".")[0]
+            other = first if first in RANK and first != "dydx_perf" else "dydx_perf"
+            if other != place and RANK[other] >= RANK[place]:
+                yield f"{module} imports {target}"
+
+
+def wrong_cimports(name: str, text: str) -> Iterator[str]:
+    """Yield what a kernel source or header imports, cimports or includes and must not; `name` is its stem."""
+    if name not in KERNELS:
+        yield f"{name} has no place among the kernels"
+        return
+    for match in IMPORT.finditer(text):
+        origin, names, plain = match.groups()
+        if origin == "dydx_perf.ext":
+            targets = [
+                f"dydx_perf.ext.{word.split()[0].strip('(')}" for word in names.split(",") if word.split()
+            ]
+        else:
+            targets = [origin] if origin else [word.split()[0] for word in plain.split(",")]
+        for target in targets:
+            if target.startswith("dydx_perf.ext."):
+                allowed = target.split(".")[2] in KERNELS[name] | {name}
+            else:
+                allowed = target == "dydx_perf.errors" or target.split(".")[0] in OUTSIDE_KERNELS
+            if not allowed:
+                yield f"{name} imports {target}"
+
+
+def short_includes(name: str, text: str, headers: set[str]) -> Iterator[str]:
+    """Yield each header of ours named in a way that an outside consumer's compiler cannot find."""
+    for match in HEADER.finditer(text):
+        if match.group(1) in headers:
+            yield f'{name} includes "{match.group(1)}": spell it "dydx_perf/ext/{match.group(1)}"'
+
+
+def installed() -> Path:
+    """Folder of the installed package."""
+    spec = find_spec("dydx_perf")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    return Path(spec.submodule_search_locations[0])
+
+
+def python_modules() -> Iterator[tuple[str, str, bool]]:
+    for path in sorted(installed().rglob("*.py")):
+        parts = path.relative_to(installed().parent).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        yield ".".join(parts[:-1] if is_package else parts), path.read_text("utf-8"), is_package
+
+
+def kernel_texts() -> Iterator[tuple[str, str]]:
+    """Interfaces from the installed package; sources, which do not ship, from this folder or the sdist."""
+    for path in sorted(installed().glob("ext/*.pxd")):
+        yield path.name, path.read_text("utf-8")
+    for path in sorted(ROOT.glob("ext/*.pyx")):
+        yield path.name, path.read_text("utf-8")
+    if sdist := os.environ.get("DYDX_PERF_SDIST"):
+        with tarfile.open(sdist) as archive:
+            for member in archive:
+                if re.fullmatch(r"[^/]+/ext/\w+\.pyx", member.name) and (file := archive.extractfile(member)):
+                    yield Path(member.name).name, file.read().decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("module", "text", "is_package"), [pytest.param(*m, id=m[0]) for m in python_modules()]
+)
+def test_python_modules_import_only_what_is_below_them(module, text, is_package):
+    """Of ours, only lower layers; of others, only NumPy and what cannot do I/O or look at a clock."""
+    assert list(wrong_arrows(module, text, is_package)) == []
+
+
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*k, id=k[0]) for k in kernel_texts()])
+def test_kernels_cimport_only_what_is_below_them(name, text):
+    """Of ours, only lower kernels and the errors; of others, only C's and Python's own interfaces."""
+    assert list(wrong_cimports(Path(name).stem, text)) == []
+
+
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*k, id=k[0]) for k in kernel_texts()])
+def test_headers_are_named_so_that_an_outside_consumer_finds_them(name, text):
+    """One include directory, dydx_perf.get_include(), serves Cython and the C compiler."""
+    assert list(short_includes(name, text, {path.name for path in installed().glob("ext/*.h")})) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("dydx_perf.market", "from dydx_perf.chain import Chain"),
+        ("dydx_perf.market", "from .chain import Chain"),
+        ("dydx_perf.market", "from . import subaccount"),
+        ("dydx_perf.position", "def f():\n    import dydx_perf.chain"),
+        ("dydx_perf.subaccount", "from dydx_perf import Chain"),
+        ("dydx_perf.exact.margin", "from dydx_perf.ext import margin"),
+        ("dydx_perf.exact.margin", "from ..units import to_quantums"),
+        ("dydx_perf.errors", "import dydx_perf"),
+        ("dydx_perf.risk", "import time"),
+        ("dydx_perf.risk", "from concurrent.futures import Executor"),
+        ("dydx_perf.risk", "import pandas as pd"),
+        ("dydx_perf.novelty", ""),
+    ],
+)
+def test_a_wrong_arrow_is_found(module, text):
+    """The parser sees each way to write an import."""
+    assert list(wrong_arrows(module, text))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settle", "from dydx_perf.ext.margin cimport risk_of"),
+        ("structs", "from dydx_perf.ext cimport fixed"),
+        ("margin", "cimport numpy as np"),
+        ("margin", "def f():\n    from dydx_perf import exact"),
+        ("funding", "from dydx_perf.ext.pnl cimport (\n    entry,\n)"),
+        ("novelty", ""),
+    ],
+)
+def test_a_wrong_cimport_is_found(name, text):
+    """The parser sees each way to write a cimport."""
+    assert list(wrong_cimports(name, text))
+
+
+def test_right_arrows_are_let_through():
+    """What the design allows is not reported."""
+    assert not list(
+        wrong_arrows("dydx_perf.market", "from dydx_perf.units import x\nfrom .errors import y\nimport os")
+    )
+    assert not list(
+        wrong_arrows("dydx_perf.exact.margin", "from .arith import a\nfrom ..errors import ChainError")
+    )
+    assert not list(wrong_arrows("dydx_perf", "from .subaccount import Subaccount", is_package=True))
+    assert not list(
+        wrong_cimports("margin", "from libc.stdint cimport int64_t\nfrom dydx_perf.ext.fixed cimport i128")
+    )
+    assert not list(wrong_cimports("margin", "from dydx_perf.errors import InputError\ncimport cython"))
