@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 # Pure Python, lowest first: a module may import what stands on a lower line, never a neighbour. `dydx_perf`
-# alone is the package's face (__init__). `exact` is the independent model, `ext` the kernels: neither knows the
-# other.
+# alone is the package's face (__init__). `exact` is the independent model, `ext` the kernels: neither knows
+# the other.
 LINES = [
     {"errors"},
     {"exact", "ext"},
