@@ -20,6 +20,8 @@ __all__ = ["CapacityError", "ChainError", "DydxPerfError", "InputError", "Unknow
 
 _SHOWN = 60  # characters of a refused value that a message repeats
 _SHOWN_BITS = 192  # an integer of this many bits still has fewer than 60 digits
+_REPR = reprlib.Repr()  # walks a large container no further than it shows
+_REPR.maxlong = _REPR.maxstring = _REPR.maxother = _SHOWN
 
 
 class DydxPerfError(Exception):
@@ -115,7 +117,7 @@ def _shown(value: object) -> str:
         text = repr(value[:_SHOWN])
     else:
         try:
-            text = reprlib.repr(value)
-        except Exception:  # a value whose repr fails must not hide why it was refused
+            text = _REPR.repr(value)
+        except ValueError:  # a huge integer inside a container: the refusal must not be hidden by its text
             text = f"a {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

@@ -1,7 +1,8 @@
 """Decimal text to an exact integer.
 
-The C function in ``numtext.h`` reads what fits int64; the rest of what can be written in 100 characters (more
-digits, exponent notation) takes plain Python integers here. No float and no Decimal context comes near a number.
+The C function in ``numtext.h`` reads what fits int64; the rest of what can be written in 100 characters
+(more digits, exponent notation) takes plain Python integers here. No float and no Decimal context comes near
+a number.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_Check, PyBytes_GET_SIZE
@@ -30,8 +31,8 @@ def parse_fixed(text, scale, /):
     Parameters
     ----------
     text : str or bytes
-        ``[+-] digits [. digits] [e [+-] digits]`` in ASCII, digits on at least one side of the point, at most 100
-        characters, an exponent of at most 999.
+        ``[+-] digits [. digits] [e [+-] digits]`` in ASCII, digits on at least one side of the point, at most
+        100 characters, an exponent of at most 999.
     scale : int
         Number of decimals kept; negative drops integer digits, which must then be zero. -999 to 999.
 
@@ -73,7 +74,6 @@ def parse_fixed(text, scale, /):
     else:
         raise InputError("text", text, "str or bytes")
 
-    # latin-1 below: bytes past ASCII may stand after an exponent mark, and no latin-1 character but 0-9 is decimal
     status = numtext_to_fixed(characters, <size_t>length, <int>decimals, &value)
     if status == NUMTEXT_OK:
         return value
@@ -81,6 +81,7 @@ def parse_fixed(text, scale, /):
         raise InputError("text", text, "a decimal number in ASCII digits")
     if status == NUMTEXT_INEXACT:
         raise InputError("text", text, exact_at(decimals))
+    # bytes past ASCII may stand after an exponent mark; of latin-1 only 0-9 are decimal
     return parse_any_size(text, characters[:length].decode("latin-1"), decimals)
 
 
