@@ -4,14 +4,17 @@ Cython sources (`.pyx`) and the C made of them stay out of the wheel: the `.pxd`
 interface, and the sdist has the rest.
 """
 
+import re
 from importlib.metadata import entry_points, files, metadata, requires
 from pathlib import PurePosixPath
 
 import pytest
 from dydx_perf.kernel import COMPILED
 
-KERNELS = ["margin", "account", "funding", "pnl", "liquidation", "numtext", "columns"]
-HEADERS = ["fixed.h", "fixed.pxd", "structs.pxd", "settle.pxd", "numtext.h", "simd.h"]
+# Promised to outside Cython code: structs and functions. Other compiled modules are for Python callers.
+PROMISED = ["margin", "account", "funding", "pnl", "liquidation", "numtext"]
+FOLDER = PurePosixPath("dydx_perf/ext")
+INCLUDE = re.compile(r'cdef extern from "(dydx_perf/ext/[^"]+)"|^\s*#\s*include "([^"]+)"', re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -20,20 +23,34 @@ def paths() -> list[PurePosixPath]:
     return [PurePosixPath(path) for path in files("dydx-perf") or [] if path.suffix != ".pyc"]
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("kernel", PROMISED)
 def test_each_kernel_ships_with_its_c_and_python_interface(paths, kernel):
-    """Cython code finds the .pxd, a type checker the .pyi, Python the module."""
-    folder = PurePosixPath("dydx_perf/ext")
-    assert folder / f"{kernel}.pyi" in paths
-    assert folder / f"{kernel}.pxd" in paths
-    if COMPILED:
-        assert [path for path in paths if path.parent == folder and path.match(f"{kernel}.*.so")]
+    """Cython code finds the .pxd, a type checker the .pyi; the module is there unless the build is pure."""
+    assert FOLDER / f"{kernel}.pyi" in paths
+    assert FOLDER / f"{kernel}.pxd" in paths
+    compiled = [path for path in paths if path.parent == FOLDER and path.match(f"{kernel}.*.so")]
+    assert len(compiled) == COMPILED
 
 
-@pytest.mark.parametrize("header", HEADERS)
-def test_headers_ship(paths, header):
-    """What a .pxd includes is beside it."""
-    assert PurePosixPath("dydx_perf/ext", header) in paths
+def test_each_compiled_module_is_typed(paths):
+    """A module without a stub would be Any to a type checker. (Cython's own module is nobody's interface.)"""
+    modules = {
+        path.name.partition(".")[0] for path in paths if path.parent == FOLDER and path.suffix == ".so"
+    }
+    stubs = {path.stem for path in paths if path.parent == FOLDER and path.suffix == ".pyi"}
+    assert modules - {"_cython_shared"} - stubs == set()
+    assert bool(modules) == COMPILED
+
+
+def test_headers_that_interfaces_name_ship(paths):
+    """What an installed .pxd or .h includes is installed."""
+    named = set()
+    for path in files("dydx-perf") or []:
+        if path.suffix in {".pxd", ".h"}:
+            for face, beside in INCLUDE.findall(path.read_text("utf-8")):
+                named.add(PurePosixPath(face) if face else FOLDER / beside)
+    assert FOLDER / "fixed.h" in named
+    assert named - set(paths) == set()
 
 
 def test_types_and_data_ship(paths):
