@@ -71,12 +71,13 @@ docs: $(VENV)/.installed $(VENV)/.with-docs  ## the documentation as HTML in doc
 mutate: $(VENV)/.installed $(VENV)/.with-test  ## alter each rounding, comparison and constant; some test must fail
 	$(PY) tests/mutation/run.py $(ARGS)
 
+# A report goes to the process's own stderr just before it ends: pytest must not catch that.
 .PHONY: sanitize
 sanitize: $(SANITIZE_VENV)/.installed  ## the tests on kernels built with the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$($(SANITIZE_VENV)/bin/python -c '$(RUNTIME)')" PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:allocator_may_return_null=1 \
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	  $(SANITIZE_VENV)/bin/python -P -m pytest --ignore=tests/packaging $(ARGS)
+	  $(SANITIZE_VENV)/bin/python -P -m pytest --capture=sys --ignore=tests/packaging $(ARGS)
 
 .PHONY: wheel
 wheel: $(VENV)/.with-dist  ## the sdist, and from it the wheel, in dist/
