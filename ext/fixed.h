@@ -1,0 +1,204 @@
+/* Checked 128-bit arithmetic with the rounding in each name, and the 256-bit product that two risks need.
+ *
+ * Nothing here wraps silently: what does not fit is reported by a non-zero return, and the caller hands the
+ * case to plain Python integers. Signed values are dp_i128, magnitudes dp_u128. No function allocates.
+ */
+#ifndef DYDX_PERF_FIXED_H
+#define DYDX_PERF_FIXED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef __int128 dp_i128;
+typedef unsigned __int128 dp_u128;
+
+#define DP_MILLION 1000000u
+#define DP_I128_MAX ((dp_i128)(~(dp_u128)0 >> 1))
+#define DP_I128_MIN (-DP_I128_MAX - 1)
+
+/* 10**n for 0 <= n <= 38, the powers of ten of 128 bits. */
+static inline dp_u128 dp_pow10(uint32_t n)
+{
+    static const uint64_t low[20] = {
+        1u, 10u, 100u, 1000u, 10000u, 100000u, 1000000u, 10000000u, 100000000u, 1000000000u, 10000000000u,
+        100000000000u, 1000000000000u, 10000000000000u, 100000000000000u, 1000000000000000u,
+        10000000000000000u, 100000000000000000u, 1000000000000000000u, 10000000000000000000u};
+    return n < 20 ? (dp_u128)low[n] : (dp_u128)low[19] * low[n - 19];
+}
+
+/* Sum, difference and product; 1 when they do not fit. */
+static inline int dp_add(dp_i128 a, dp_i128 b, dp_i128 *out) { return __builtin_add_overflow(a, b, out); }
+static inline int dp_sub(dp_i128 a, dp_i128 b, dp_i128 *out) { return __builtin_sub_overflow(a, b, out); }
+static inline int dp_mul(dp_i128 a, dp_i128 b, dp_i128 *out) { return __builtin_mul_overflow(a, b, out); }
+static inline int dp_mul_u(dp_u128 a, dp_u128 b, dp_u128 *out) { return __builtin_mul_overflow(a, b, out); }
+static inline int dp_sub_i64(int64_t a, int64_t b, int64_t *out) { return __builtin_sub_overflow(a, b, out); }
+
+/* Exact product of two 64-bit values. */
+static inline dp_i128 dp_mul_i64(int64_t a, int64_t b) { return (dp_i128)a * b; }
+
+static inline dp_u128 dp_magnitude(dp_i128 a) { return a < 0 ? -(dp_u128)a : (dp_u128)a; }
+
+static inline uint64_t dp_magnitude_i64(int64_t a) { return a < 0 ? -(uint64_t)a : (uint64_t)a; }
+
+/* The signed value of a magnitude; 1 when it does not fit. */
+static inline int dp_signed(dp_u128 magnitude, int negative, dp_i128 *out)
+{
+    if (magnitude > (dp_u128)DP_I128_MAX)
+        return 1;
+    *out = negative ? -(dp_i128)magnitude : (dp_i128)magnitude;
+    return 0;
+}
+
+static inline int dp_fits_i64(dp_i128 a) { return a == (int64_t)a; }
+
+/* a / b toward minus infinity, toward plus infinity, toward zero; b > 0. */
+static inline dp_i128 dp_div_floor(dp_i128 a, dp_i128 b)
+{
+    if (dp_fits_i64(a) && dp_fits_i64(b)) {
+        int64_t n = (int64_t)a, d = (int64_t)b, q = n / d;
+        return q - (q * d > n);
+    }
+    dp_i128 q = a / b;
+    return q - (q * b > a);
+}
+
+static inline dp_i128 dp_div_ceil(dp_i128 a, dp_i128 b)
+{
+    dp_i128 q = a / b;
+    return q + (q * b < a);
+}
+
+static inline dp_u128 dp_div_trunc_u(dp_u128 a, dp_u128 b)
+{
+    if (!((a | b) >> 64))
+        return (uint64_t)a / (uint64_t)b;
+    return a / b;
+}
+
+static inline dp_u128 dp_div_ceil_u(dp_u128 a, dp_u128 b)
+{
+    dp_u128 q = dp_div_trunc_u(a, b);
+    return q + (q * b < a);
+}
+
+/* value / 1e6 toward minus infinity. */
+static inline dp_i128 dp_million_floor(dp_i128 value)
+{
+    if (dp_fits_i64(value)) {
+        int64_t n = (int64_t)value, q = n / (int64_t)DP_MILLION;
+        return q - (q * (int64_t)DP_MILLION > n);
+    }
+    dp_i128 q = value / DP_MILLION;
+    return q - (q * DP_MILLION > value);
+}
+
+/* value * ppm / 1e6 toward plus infinity; value <= 2**62 and ppm <= 2**21, so that nothing overflows:
+ * with value = a * 1e6 + b the answer is a * ppm + ceil(b * ppm / 1e6), a * ppm < 2**64. */
+static inline uint64_t dp_mul_ppm_ceil_64(uint64_t value, uint32_t ppm)
+{
+    if (__builtin_expect(value < ((uint64_t)1 << 43), 1))
+        return (value * ppm + (DP_MILLION - 1)) / DP_MILLION;
+    uint64_t a = value / DP_MILLION, b = value - a * DP_MILLION;
+    return a * ppm + (b * ppm + (DP_MILLION - 1)) / DP_MILLION;
+}
+
+/* value * ppm / 1e6 toward plus infinity; 1 when the product does not fit. */
+static inline int dp_mul_ppm_ceil(dp_u128 value, uint32_t ppm, dp_u128 *out)
+{
+    dp_u128 product;
+    if (dp_mul_u(value, ppm, &product))
+        return 1;
+    *out = dp_div_ceil_u(product, DP_MILLION);
+    return 0;
+}
+
+/* value * ppm / 1e6 toward minus infinity, for either sign; 1 when the product does not fit. */
+static inline int dp_mul_ppm_floor(dp_i128 value, dp_i128 ppm, dp_i128 *out)
+{
+    dp_i128 product;
+    if (dp_mul(value, ppm, &product))
+        return 1;
+    *out = dp_million_floor(product);
+    return 0;
+}
+
+/* value * 10**power toward zero, for any power; 1 when it does not fit. */
+static inline int dp_mul_pow10_trunc(dp_u128 value, int32_t power, dp_u128 *out)
+{
+    if (power < -38 || value == 0) {
+        *out = 0; /* 10**39 is past every 128-bit value */
+        return 0;
+    }
+    if (power < 0) {
+        *out = dp_div_trunc_u(value, dp_pow10((uint32_t)-power));
+        return 0;
+    }
+    return power > 38 || dp_mul_u(value, dp_pow10((uint32_t)power), out);
+}
+
+/* floor(quantums * multiplier / divisor) through a reciprocal prepared by dp_reciprocal.
+ *
+ * Domain: the result is at most 2**62 (see dp_fast_limit), divisor < 2**63. With the reciprocal
+ * R = floor(multiplier * 2**shift / divisor) the estimate floor(quantums * R / 2**shift) is the answer or one
+ * less, since quantums < 2**shift there. Then the remainder lies in [0, 2 * divisor) and is exact in 64 bits. */
+static inline uint64_t dp_scale_trunc(
+    uint64_t quantums, uint64_t multiplier, uint64_t divisor, uint64_t reciprocal, uint32_t shift)
+{
+    uint64_t estimate = (uint64_t)(((dp_u128)quantums * reciprocal) >> shift);
+    uint64_t remainder = quantums * multiplier - estimate * divisor;
+    return estimate + (remainder >= divisor);
+}
+
+/* R = floor(multiplier * 2**shift / divisor) with its top bit set; multiplier > 0, divisor > 0. */
+static inline uint64_t dp_reciprocal(uint64_t multiplier, uint64_t divisor, uint32_t *shift)
+{
+    dp_u128 quotient = multiplier / divisor, remainder = multiplier % divisor;
+    uint32_t steps = 0;
+    while (quotient < ((dp_u128)1 << 63)) {
+        remainder <<= 1;
+        quotient = (quotient << 1) | (remainder >= divisor);
+        if (remainder >= divisor)
+            remainder -= divisor;
+        steps++;
+    }
+    *shift = steps;
+    return (uint64_t)quotient;
+}
+
+/* Largest size whose scaled value is at most 2**62, itself at most 2**62. */
+static inline int64_t dp_fast_limit(uint64_t multiplier, uint64_t divisor)
+{
+    dp_u128 limit = ((dp_u128)1 << 62) * divisor / multiplier;
+    return limit > ((dp_u128)1 << 62) ? (int64_t)1 << 62 : (int64_t)limit;
+}
+
+/* -1, 0 or 1: a * b compared with c * d, exact in 256 bits. */
+typedef struct {
+    dp_u128 high, low;
+    int sign;
+} dp_product256;
+
+static inline dp_product256 dp_mul_256(dp_i128 a, dp_i128 b)
+{
+    dp_u128 x = dp_magnitude(a), y = dp_magnitude(b);
+    uint64_t x0 = (uint64_t)x, x1 = (uint64_t)(x >> 64), y0 = (uint64_t)y, y1 = (uint64_t)(y >> 64);
+    dp_u128 low = (dp_u128)x0 * y0, cross = (dp_u128)x1 * y0 + (uint64_t)(low >> 64);
+    dp_u128 middle = (dp_u128)x0 * y1 + (uint64_t)cross;
+    dp_product256 product;
+    product.low = (middle << 64) | (uint64_t)low;
+    product.high = (dp_u128)x1 * y1 + (uint64_t)(cross >> 64) + (uint64_t)(middle >> 64);
+    product.sign = (x == 0 || y == 0) ? 0 : ((a < 0) == (b < 0) ? 1 : -1);
+    return product;
+}
+
+static inline int dp_compare_products(dp_i128 a, dp_i128 b, dp_i128 c, dp_i128 d)
+{
+    dp_product256 left = dp_mul_256(a, b), right = dp_mul_256(c, d);
+    if (left.sign != right.sign)
+        return left.sign > right.sign ? 1 : -1;
+    int larger = left.high > right.high || (left.high == right.high && left.low > right.low);
+    int equal = left.high == right.high && left.low == right.low;
+    return equal ? 0 : (larger ? left.sign : -left.sign);
+}
+
+#endif
