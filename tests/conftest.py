@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def leave_source_folder() -> bool:
-    """Take the folder beside the tests off ``sys.path`` unless an editable install put it there; say which."""
+    """Take the folder beside the tests off ``sys.path`` unless an editable install put it there; tell."""
     everything = list(sys.path)
     sys.path[:] = [entry for entry in everything if Path(entry or ".").resolve() != ROOT]
     origin = json.loads(distribution("dydx-perf").read_text("direct_url.json") or "{}")

@@ -38,14 +38,14 @@ RANK["data"] = 0
 BASE = {"fixed", "structs"}
 KERNELS = {
     "fixed": set(),
-    "structs": set(),
+    "structs": {"fixed"},
     "numtext": {"fixed"},
     "settle": BASE,
     "funding": BASE,
     "pnl": BASE,
     "margin": BASE | {"settle"},
-    "account": BASE | {"settle", "margin"},
-    "liquidation": BASE | {"settle", "margin", "account"},
+    "liquidation": BASE | {"settle", "margin"},
+    "account": BASE | {"settle", "margin", "liquidation"},
     "columns": BASE | {"settle", "funding", "pnl"},
 }
 
@@ -64,9 +64,11 @@ FORBIDDEN = {
 }
 FORBIDDEN |= {"multiprocessing", "concurrent", "subprocess", "signal"}
 
-OUTSIDE_KERNELS = {"cython", "libc", "cpython"}
+# What a kernel may import at run time, and what it may cimport: never NumPy's C interface.
+IMPORTED = (set(sys.stdlib_module_names) - FORBIDDEN) | {"numpy"}
+CIMPORTED = {"cython", "libc", "cpython"}
 
-IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+c?import\s+(.+)|c?import\s+(.+))$", re.MULTILINE)
+IMPORT = re.compile(r"^\s*(?:from\s+([\w.]+)\s+(c?import)\s+(.+)|(c?import)\s+(.+))$", re.MULTILINE)
 HEADER = re.compile(r'cdef extern from "([^"]+)"|^\s*#include "([^"]+)"', re.MULTILINE)
 
 
@@ -91,7 +93,7 @@ def wrong_arrows(module: str, text: str, is_package: bool = False) -> Iterator[s
         for target in targets:
             top, _, rest = target.partition(".")
             if top != "dydx_perf":
-                if top in FORBIDDEN or not (top in sys.stdlib_module_names or top == "numpy"):
+                if top not in IMPORTED:
                     yield f"{module} imports {target}"
                 continue
             first = rest.split(".")[0]
@@ -106,7 +108,7 @@ def wrong_cimports(name: str, text: str) -> Iterator[str]:
         yield f"{name} has no place among the kernels"
         return
     for match in IMPORT.finditer(text):
-        origin, names, plain = match.groups()
+        origin, how, names, plain_how, plain = match.groups()
         if origin == "dydx_perf.ext":
             targets = [
                 f"dydx_perf.ext.{word.split()[0].strip('(')}" for word in names.split(",") if word.split()
@@ -117,7 +119,8 @@ def wrong_cimports(name: str, text: str) -> Iterator[str]:
             if target.startswith("dydx_perf.ext."):
                 allowed = target.split(".")[2] in KERNELS[name] | {name}
             else:
-                allowed = target == "dydx_perf.errors" or target.split(".")[0] in OUTSIDE_KERNELS
+                outside = CIMPORTED if (how or plain_how) == "cimport" else IMPORTED
+                allowed = target == "dydx_perf.errors" or target.split(".")[0] in outside
             if not allowed:
                 yield f"{name} imports {target}"
 
@@ -203,8 +206,10 @@ def test_a_wrong_arrow_is_found(module, text):
     ("name", "text"),
     [
         ("settle", "from dydx_perf.ext.margin cimport risk_of"),
-        ("structs", "from dydx_perf.ext cimport fixed"),
+        ("structs", "from dydx_perf.ext cimport settle"),
         ("margin", "cimport numpy as np"),
+        ("margin", "from numpy cimport ndarray"),
+        ("margin", "import threading"),
         ("margin", "def f():\n    from dydx_perf import exact"),
         ("funding", "from dydx_perf.ext.pnl cimport (\n    entry,\n)"),
         ("novelty", ""),
@@ -228,3 +233,4 @@ def test_right_arrows_are_let_through():
         wrong_cimports("margin", "from libc.stdint cimport int64_t\nfrom dydx_perf.ext.fixed cimport i128")
     )
     assert not list(wrong_cimports("margin", "from dydx_perf.errors import InputError\ncimport cython"))
+    assert not list(wrong_cimports("columns", "import numpy\nfrom decimal import Decimal"))
