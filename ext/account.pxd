@@ -1,7 +1,7 @@
 # The object door: a table of markets, an account on it, and the frozen risk that comes out.
 
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from dydx_perf.ext.structs cimport market_t, position_t, risk_t
 
@@ -25,8 +25,14 @@ cdef class Risk:
     cdef readonly object time
 
 
+cdef class OraclePrice:
+    cdef readonly uint64_t integer
+    cdef readonly int32_t exponent  # USDC for one coin = integer * 10**exponent
+
+
 cdef class Account:
     cdef readonly MarketTable table
+    cdef readonly dict row_of        # name of a market -> row of its position
     cdef position_t *rows
     cdef size_t count
     cdef size_t capacity

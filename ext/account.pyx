@@ -9,12 +9,11 @@ Risk need no care, it never changes.
 
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
-from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from decimal import Decimal
 
-from dydx_perf.errors import InputError
+from dydx_perf.errors import InputError, UnknownMarketError
 
 from dydx_perf.ext.fixed cimport i128_to_object, object_to_i64, object_to_i128
 from dydx_perf.ext.liquidation cimport (
@@ -80,7 +79,7 @@ cdef class MarketTable:
         return self.count - 1
 
     def set(
-        self, index, *, perpetual_id, power, price, funding_index, open_interest, initial_margin_ppm,
+        self, index, *, perpetual_id, atomic_resolution, exponent, price, funding_index, open_interest, initial_margin_ppm,
         maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap, height, basis,
     ):
         """Replace all inputs of a market and derive the rest; False when one does not fit its C field."""
@@ -92,7 +91,8 @@ cdef class MarketTable:
         row.in_range = 0
         row.fast_quantums = -1
         try:
-            row.power = power
+            row.power = exponent + atomic_resolution + 6
+            row.exponent = exponent
             row.price = price
             row.funding_index = funding_index
             row.open_interest = open_interest
@@ -255,6 +255,38 @@ cdef class Risk:
         )
 
 
+@cython.final
+@cython.freelist(64)
+cdef class OraclePrice:
+    """An oracle price: the chain's integer, and the same as an exact Decimal of USDC for one coin."""
+
+    def __init__(self, integer, exponent):
+        self.integer = integer
+        self.exponent = exponent
+
+    @property
+    def decimal(self):
+        """integer * 10**exponent USDC, exact."""
+        return Decimal(f"{self.integer}E{self.exponent}")
+
+    def __eq__(self, other):
+        if not isinstance(other, OraclePrice):
+            return NotImplemented
+        return self.integer == (<OraclePrice>other).integer and self.exponent == (<OraclePrice>other).exponent
+
+    def __hash__(self):
+        return hash((self.integer, self.exponent))
+
+    def __reduce__(self):
+        return OraclePrice, (self.integer, self.exponent)
+
+    def __str__(self):
+        return f"{self.decimal:f}"
+
+    def __repr__(self):
+        return f"OraclePrice(integer={self.integer}, decimal=Decimal('{self.decimal}'))"
+
+
 cdef class Account:
     """Balance and positions of one subaccount on a table of markets.
 
@@ -273,9 +305,10 @@ cdef class Account:
         PyMem_Free(self.rows)
 
     def write(self, usdc, positions, height=-1, basis=0):
-        """Replace balance and positions: (market index, quantums, funding index, quote balance, custom_imf_ppm).
+        """Replace balance and positions.
 
-        All or nothing. Amounts past the C fields make the account wide: plain integers answer for it.
+        A position is (name, market index, quantums, funding index, quote balance, custom_imf_ppm). Amounts past
+        the C fields make the account wide: plain integers answer for it. Arguments are the caller's to check.
         """
         cdef size_t needed = len(positions)
         cdef position_t *rows
@@ -289,8 +322,10 @@ cdef class Account:
         self.own_height = height
         self.own_basis = basis
         self.count = 0
+        self.row_of = {}
         self.wide = not object_to_i64(usdc, &self.usdc_quantums)
-        for market, quantums, funding_index, quote_balance, custom_imf_ppm in positions:
+        for name, market, quantums, funding_index, quote_balance, custom_imf_ppm in positions:
+            self.row_of[name] = self.count
             self.rows[self.count].market = self.table.checked(market)
             self.rows[self.count].custom_imf_ppm = custom_imf_ppm
             if not (
@@ -330,27 +365,53 @@ cdef class Account:
         """Compute the risk anew, funding settled at the current indices."""
         return self.compute()
 
-    def position_liquidation_price(self, row):
-        """Liquidation price of the position in `row`: a price integer, NEVER or ALWAYS; constant time after `risk`."""
+    def liquidation_price(self, market):
+        """Oracle price at which the chain calls this account liquidatable, other prices held.
+
+        For a long the highest such price integer, for a short the lowest; "NEVER" when there is none, "ALWAYS"
+        when every price of that side is one. Constant time once `risk` is known.
+
+        Parameters
+        ----------
+        market : str
+            Ticker of a market in which the account holds a position.
+
+        Returns
+        -------
+        OraclePrice or str
+            The price, "NEVER" or "ALWAYS".
+
+        Raises
+        ------
+        UnknownMarketError
+            No position in that market.
+        """
         cdef Risk risk = self.risk
         cdef position_t *position
+        cdef market_t *row
         cdef liquidation_t kind = LIQUIDATION_NEVER
         cdef uint64_t price = 0
-        if not 0 <= row < self.count:
-            raise InputError("row", row, f"0 to {self.count - 1}")
-        position = &self.rows[row]
+        cdef OraclePrice found
+        cdef object place = self.row_of.get(market)
+        if place is None:
+            raise UnknownMarketError(market)
+        position = &self.rows[<size_t>place]
+        row = &self.table.rows[position.market]
         if (
             self.wide
             or risk.integers is not None
             or position.quantums == 0
-            or liquidation_price(
-                &self.table.rows[position.market], position.quantums, &risk.c, &kind, &price
-            ) != STATUS_OK
+            or liquidation_price(row, position.quantums, &risk.c, &kind, &price) != STATUS_OK
         ):
-            return self.exact_liquidation_price(row)
-        return price if kind == LIQUIDATION_AT else NEVER if kind == LIQUIDATION_NEVER else ALWAYS
+            return self.exact_liquidation_price(market)
+        if kind != LIQUIDATION_AT:
+            return NEVER if kind == LIQUIDATION_NEVER else ALWAYS
+        found = OraclePrice.__new__(OraclePrice)
+        found.integer = price
+        found.exponent = row.exponent
+        return found
 
-    def exact_liquidation_price(self, row):
+    def exact_liquidation_price(self, market):
         """The same by plain integers; a subclass gives it."""
         raise OverflowError("an amount of this account passes 128 bits")
 

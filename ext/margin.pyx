@@ -33,6 +33,7 @@ cdef bint read_market(object perpetual, market_t *market) except -1:
     ):
         return False
     market.power = <int32_t>power
+    market.exponent = perpetual.exponent
     market.initial_margin_ppm = <uint32_t>initial
     market.maintenance_fraction_ppm = <uint32_t>fraction
     market.perpetual_id = perpetual.perpetual_id

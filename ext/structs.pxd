@@ -36,9 +36,11 @@ cdef struct market_t:
     uint64_t open_interest_lower_cap     # quote quantums
     uint64_t open_interest_upper_cap     # quote quantums; 0: no scaling
     int32_t power                        # exponent + atomic_resolution + 6
+    int32_t exponent                     # of the oracle price
     uint32_t perpetual_id
     uint32_t basis                       # 0 chain, 1 estimate, 2 sample
     uint32_t in_range                    # 0: an input does not fit these fields, nothing here may be used
+    uint32_t reserved
 
 # A position of an account.
 cdef struct position_t:

@@ -1,0 +1,22 @@
+"""The objects that hold markets, accounts and risks: compiled where that was possible, plain Python elsewhere.
+
+Everything above imports them from here and does not know which it got; `COMPILED` tells.
+"""
+
+from typing import TYPE_CHECKING
+
+__all__ = ["ALWAYS", "BASES", "COMPILED", "NEVER", "Account", "MarketTable", "OraclePrice", "Risk"]
+
+if TYPE_CHECKING:
+    from dydx_perf.ext.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
+
+    COMPILED: bool
+else:
+    try:
+        from dydx_perf.ext.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
+
+        COMPILED = True
+    except ImportError:  # a build without 128-bit integers
+        from dydx_perf.exact.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
+
+        COMPILED = False

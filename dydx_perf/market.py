@@ -1,0 +1,419 @@
+"""A perpetual market: its parameters, its oracle price, its funding index, and where they are from.
+
+Amounts enter as text, int or Decimal and are kept as the chain's integers. A change is checked whole before
+anything is changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
+
+from dydx_perf.errors import InputError
+from dydx_perf.exact.margin import adjusted_initial_margin_ppm, notional
+from dydx_perf.exact.state import MARKET_TYPE_CROSS, MARKET_TYPE_ISOLATED, ClobPair, Perpetual
+from dydx_perf.kernel import BASES, MarketTable, OraclePrice
+from dydx_perf.units import (
+    base_quantums_to_size,
+    price_to_price_integer,
+    subticks_to_price,
+    to_decimal,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Amount", "Basis", "Market"]
+
+Amount = str | int | Decimal
+Basis = Literal["chain", "estimate", "sample"]
+
+#: what of a market comes from somewhere and has a height and a basis of its own
+INPUTS = ("oracle_price", "funding_index", "open_interest", "liquidity_tier")
+ONE_MILLION = 1_000_000
+UINT32_MAX, UINT64_MAX = 2**32 - 1, 2**64 - 1
+STATUSES = (
+    "ACTIVE", "PAUSED", "CANCEL_ONLY", "POST_ONLY", "INITIALIZING", "FINAL_SETTLEMENT",
+)  # fmt: skip
+
+
+def checked_integer(argument: str, value: object, lowest: int | None, highest: int | None) -> int:
+    """`value` when it is an int within its bounds."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(argument, value, "an int")
+    if (lowest is not None and value < lowest) or (highest is not None and value > highest):
+        allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+        raise InputError(argument, value, allowed)
+    return value
+
+
+def checked_basis(basis: object) -> int:
+    """The place of `basis` in BASES."""
+    if basis not in BASES:
+        raise InputError("basis", basis, " or ".join(BASES))
+    return BASES.index(str(basis))
+
+
+def checked_height(height: object) -> int:
+    """A block height, -1 for None."""
+    return -1 if height is None else checked_integer("height", height, 0, 2**62)
+
+
+class Market:
+    """One perpetual market of a `Chain`.
+
+    Parameters
+    ----------
+    ticker : str
+        For example "BTC-USD".
+    perpetual_id : int
+        The chain's number of the perpetual.
+    atomic_resolution : int
+        One base quantum is 10**atomic_resolution coins.
+    price_exponent : int
+        The oracle price is an integer times 10**price_exponent USDC for one coin.
+    oracle_price : str, int or Decimal
+        USDC for one coin, above zero, exact at that exponent.
+    initial_margin_ppm, maintenance_fraction_ppm : int
+        Of the liquidity tier; at most 1,000,000.
+    open_interest : int
+        Base quantums of the long side.
+    open_interest_lower_cap, open_interest_upper_cap : int
+        Quote quantums between which the initial margin grows to 100 %; upper 0: it does not.
+    funding_index : int
+        Cumulative ppm of a quote quantum for each base quantum.
+    market_type : "cross" or "isolated"
+    step_base_quantums, subticks_per_tick, quantum_conversion_exponent, status
+        Of the order book.
+    default_funding_ppm : int
+        Added to every funding rate, ppm per 8 hours.
+    impact_notional : int
+        Quote quantums for which the impact prices are measured.
+    clob_pair_id : int, optional
+        Number of the order book; the perpetual's own number if not given.
+    height : int, optional
+        Block of these values.
+    basis : "chain", "estimate" or "sample"
+        Where they are from. Only values of the chain itself are "chain".
+
+    Raises
+    ------
+    InputError
+        Names the argument, its value and what is allowed.
+    """
+
+    def __init__(
+        self,
+        ticker: str,
+        *,
+        perpetual_id: int,
+        atomic_resolution: int,
+        price_exponent: int,
+        oracle_price: Amount,
+        initial_margin_ppm: int,
+        maintenance_fraction_ppm: int,
+        open_interest: int = 0,
+        open_interest_lower_cap: int = 0,
+        open_interest_upper_cap: int = 0,
+        funding_index: int = 0,
+        market_type: Literal["cross", "isolated"] = "cross",
+        default_funding_ppm: int = 0,
+        step_base_quantums: int = 1,
+        subticks_per_tick: int = 1,
+        quantum_conversion_exponent: int = -9,
+        status: str = "ACTIVE",
+        impact_notional: int = 0,
+        clob_pair_id: int | None = None,
+        height: int | None = None,
+        basis: Basis = "estimate",
+    ) -> None:
+        if not isinstance(ticker, str) or not 0 < len(ticker) <= 64:
+            raise InputError("ticker", ticker, "a text of 1 to 64 characters, like BTC-USD")
+        if market_type not in ("cross", "isolated"):
+            raise InputError("market_type", market_type, "cross or isolated")
+        if status not in STATUSES:
+            raise InputError("status", status, ", ".join(STATUSES))
+        checked_integer("price_exponent", price_exponent, -32, 32)
+        self._ticker = ticker
+        self._clob_pair_id = checked_integer(
+            "clob_pair_id", perpetual_id if clob_pair_id is None else clob_pair_id, 0, UINT32_MAX
+        )
+        self._impact_notional = checked_integer("impact_notional", impact_notional, 0, UINT64_MAX)
+        self._perpetual = Perpetual(
+            perpetual_id=checked_integer("perpetual_id", perpetual_id, 0, UINT32_MAX),
+            atomic_resolution=checked_integer("atomic_resolution", atomic_resolution, -32, 32),
+            price=self._checked_price("oracle_price", oracle_price, price_exponent),
+            exponent=price_exponent,
+            funding_index=checked_integer("funding_index", funding_index, None, None),
+            open_interest=checked_integer("open_interest", open_interest, 0, None),
+            **self._checked_tier(
+                initial_margin_ppm,
+                maintenance_fraction_ppm,
+                open_interest_lower_cap,
+                open_interest_upper_cap,
+            ),
+            market_type=MARKET_TYPE_ISOLATED if market_type == "isolated" else MARKET_TYPE_CROSS,
+            default_funding_ppm=checked_integer("default_funding_ppm", default_funding_ppm, -(2**31), 2**31 - 1),
+            clob_pair=ClobPair(
+                checked_integer("step_base_quantums", step_base_quantums, 1, UINT64_MAX),
+                checked_integer("subticks_per_tick", subticks_per_tick, 1, UINT32_MAX),
+                checked_integer("quantum_conversion_exponent", quantum_conversion_exponent, -32, 32),
+                status,
+            ),
+        )
+        self._sources = dict.fromkeys(INPUTS, (checked_height(height), checked_basis(basis)))
+        self._table: MarketTable | None = None
+        self._index = -1
+
+    @staticmethod
+    def _checked_price(argument: str, value: Amount, exponent: int) -> int:
+        price = price_to_price_integer(value, exponent, argument)
+        if price == 0:
+            raise InputError(argument, value, f"{to_decimal(1, exponent):f} to {to_decimal(UINT64_MAX, exponent):f}")
+        return price
+
+    @staticmethod
+    def _checked_tier(initial: int, fraction: int, lower: int, upper: int) -> dict[str, int]:
+        checked_integer("open_interest_lower_cap", lower, 0, UINT64_MAX)
+        checked_integer("open_interest_upper_cap", upper, 0, UINT64_MAX)
+        if upper and lower > upper:
+            raise InputError("open_interest_lower_cap", lower, f"0 to the upper cap, {upper}")
+        return {
+            "initial_margin_ppm": checked_integer("initial_margin_ppm", initial, 0, ONE_MILLION),
+            "maintenance_fraction_ppm": checked_integer("maintenance_fraction_ppm", fraction, 0, ONE_MILLION),
+            "open_interest_lower_cap": lower,
+            "open_interest_upper_cap": upper,
+        }
+
+    # -- the table of a chain
+
+    def _enter(self, table: MarketTable) -> None:
+        """Become a row of `table`."""
+        if self._table is not None:
+            raise InputError("market", self._ticker, "a market that is in no chain yet")
+        self._table = table
+        self._index = table.add()
+        self._write()
+
+    def _write(self) -> None:
+        if self._table is None:
+            return
+        p = self._perpetual
+        self._table.set(
+            self._index,
+            perpetual_id=p.perpetual_id,
+            atomic_resolution=p.atomic_resolution,
+            exponent=p.exponent,
+            price=p.price,
+            funding_index=p.funding_index,
+            open_interest=p.open_interest,
+            initial_margin_ppm=p.initial_margin_ppm,
+            maintenance_fraction_ppm=p.maintenance_fraction_ppm,
+            open_interest_lower_cap=p.open_interest_lower_cap,
+            open_interest_upper_cap=p.open_interest_upper_cap,
+            height=min(height for height, _ in self._sources.values()),
+            basis=max(basis for _, basis in self._sources.values()),
+        )
+
+    def _change(
+        self, name: str, height: int | None, basis: Basis | None, change: Callable[[Perpetual], Perpetual]
+    ) -> None:
+        """Apply one checked change, note where it is from, and bring the table up to date."""
+        given: Basis = "estimate" if height is None else "chain"
+        source = checked_height(height), checked_basis(given if basis is None else basis)
+        self._perpetual = change(self._perpetual)
+        self._sources[name] = source
+        self._write()
+
+    def _confirm(self, height: int) -> None:
+        """Every input still holds at `height`."""
+        self._sources = {name: (height, basis) for name, (_, basis) in self._sources.items()}
+        self._write()
+
+    # -- changes
+
+    def set_oracle_price(
+        self, oracle_price: Amount, *, height: int | None = None, basis: Basis | None = None
+    ) -> None:
+        """Set the oracle price in USDC for one coin.
+
+        Parameters
+        ----------
+        oracle_price : str, int or Decimal
+            Above zero and exact at the market's exponent. A float is refused.
+        height : int, optional
+            Block at which the chain had this price.
+        basis : "chain", "estimate" or "sample", optional
+            Where the price is from; by default "chain" with a height and "estimate" without.
+        """
+        price = self._checked_price("oracle_price", oracle_price, self._perpetual.exponent)
+        self._change("oracle_price", height, basis, lambda p: replace(p, price=price))
+
+    def set_oracle_price_integer(
+        self, price: int, *, height: int | None = None, basis: Basis | None = None
+    ) -> None:
+        """Set the oracle price as the chain's integer, 1 to 2**64 - 1."""
+        checked_integer("price", price, 1, UINT64_MAX)
+        self._change("oracle_price", height, basis, lambda p: replace(p, price=price))
+
+    def set_funding_index(
+        self, funding_index: int, *, height: int | None = None, basis: Basis | None = None
+    ) -> None:
+        """Set the cumulative funding index, any int."""
+        checked_integer("funding_index", funding_index, None, None)
+        self._change("funding_index", height, basis, lambda p: replace(p, funding_index=funding_index))
+
+    def set_open_interest(
+        self, open_interest: int, *, height: int | None = None, basis: Basis | None = None
+    ) -> None:
+        """Set the open interest of the long side in base quantums."""
+        checked_integer("open_interest", open_interest, 0, None)
+        self._change("open_interest", height, basis, lambda p: replace(p, open_interest=open_interest))
+
+    def set_liquidity_tier(
+        self,
+        *,
+        initial_margin_ppm: int,
+        maintenance_fraction_ppm: int,
+        open_interest_lower_cap: int,
+        open_interest_upper_cap: int,
+        height: int | None = None,
+        basis: Basis | None = None,
+    ) -> None:
+        """Set the four margin parameters of the liquidity tier together."""
+        tier = self._checked_tier(
+            initial_margin_ppm, maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap
+        )
+        self._change("liquidity_tier", height, basis, lambda p: replace(p, **tier))
+
+    # -- what it is
+
+    @property
+    def ticker(self) -> str:
+        """For example "BTC-USD"."""
+        return self._ticker
+
+    @property
+    def perpetual_id(self) -> int:
+        """The chain's number of the perpetual."""
+        return self._perpetual.perpetual_id
+
+    @property
+    def clob_pair_id(self) -> int:
+        """The chain's number of the order book."""
+        return self._clob_pair_id
+
+    @property
+    def perpetual(self) -> Perpetual:
+        """The plain integers, as `dydx_perf.exact` takes them."""
+        return self._perpetual
+
+    @property
+    def clob_pair(self) -> ClobPair:
+        """Step, tick and status of the order book."""
+        pair = self._perpetual.clob_pair
+        assert pair is not None  # noqa: S101 - __init__ makes one
+        return pair
+
+    @property
+    def atomic_resolution(self) -> int:
+        """One base quantum is 10**atomic_resolution coins."""
+        return self._perpetual.atomic_resolution
+
+    @property
+    def price_exponent(self) -> int:
+        """The oracle price integer counts 10**price_exponent USDC."""
+        return self._perpetual.exponent
+
+    @property
+    def is_isolated(self) -> bool:
+        """Whether a subaccount in this market may hold no other."""
+        return self._perpetual.market_type == MARKET_TYPE_ISOLATED
+
+    @property
+    def oracle_price(self) -> OraclePrice:
+        """The chain's price integer and its exact Decimal."""
+        return OraclePrice(self._perpetual.price, self._perpetual.exponent)
+
+    @property
+    def funding_index(self) -> int:
+        """Cumulative ppm of a quote quantum for each base quantum."""
+        return self._perpetual.funding_index
+
+    @property
+    def open_interest(self) -> int:
+        """Base quantums of the long side."""
+        return self._perpetual.open_interest
+
+    @property
+    def open_interest_notional(self) -> int:
+        """Value of the open interest at the oracle price in quote quantums, toward zero."""
+        return notional(self._perpetual, self._perpetual.open_interest)
+
+    @property
+    def initial_margin_ppm(self) -> int:
+        """Initial margin fraction of the tier."""
+        return self._perpetual.initial_margin_ppm
+
+    @property
+    def scaled_initial_margin_ppm(self) -> int:
+        """Initial margin fraction as the chain uses it now: scaled by open interest, floored."""
+        return adjusted_initial_margin_ppm(self._perpetual, self.open_interest_notional)
+
+    @property
+    def maintenance_fraction_ppm(self) -> int:
+        """Maintenance margin as a fraction of the unscaled initial margin."""
+        return self._perpetual.maintenance_fraction_ppm
+
+    @property
+    def initial_margin_fraction(self) -> Decimal:
+        """Initial margin fraction of the tier, as the indexer reports it."""
+        return to_decimal(self.initial_margin_ppm, -6)
+
+    @property
+    def maintenance_margin_fraction(self) -> Decimal:
+        """Initial margin fraction times maintenance fraction, as the indexer reports it."""
+        return to_decimal(self.initial_margin_ppm * self.maintenance_fraction_ppm, -12)
+
+    @property
+    def default_funding_ppm(self) -> int:
+        """Added to every funding rate, ppm per 8 hours."""
+        return self._perpetual.default_funding_ppm
+
+    @property
+    def impact_notional(self) -> int:
+        """Quote quantums for which the impact prices are measured."""
+        return self._impact_notional
+
+    @property
+    def step_size(self) -> Decimal:
+        """Smallest order size step in coins."""
+        return base_quantums_to_size(self.clob_pair.step_base_quantums, self.atomic_resolution)
+
+    @property
+    def tick_size(self) -> Decimal:
+        """Smallest order price step in USDC."""
+        pair = self.clob_pair
+        return subticks_to_price(
+            pair.subticks_per_tick, self.atomic_resolution, pair.quantum_conversion_exponent
+        )
+
+    @property
+    def status(self) -> str:
+        """Of the order book, for example "ACTIVE"."""
+        return self.clob_pair.status
+
+    @property
+    def height(self) -> int | None:
+        """Block of the oldest of price, funding index, open interest and tier; None where one is not known."""
+        height = min(height for height, _ in self._sources.values())
+        return None if height < 0 else height
+
+    @property
+    def basis(self) -> str:
+        """"chain", "estimate" or "sample": where the inputs are from, the weakest of them."""
+        return BASES[max(basis for _, basis in self._sources.values())]
+
+    def __repr__(self) -> str:
+        return f"Market({self._ticker!r}, oracle_price={str(self.oracle_price)!r}, basis={self.basis!r})"
