@@ -6,9 +6,6 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PY     := $(BIN)/python -P
 
-SANITIZE_VENV := .venv-sanitize
-SANITIZERS    := address,undefined
-
 # Names that Cython itself puts into a module: pointers for other modules' cimports.
 CYTHON_OWN := dydx_perf\.ext\.\w+\.__pyx_capi__
 
@@ -73,11 +70,16 @@ mutate: $(VENV)/.installed $(VENV)/.with-test  ## alter each rounding, compariso
 
 # A report goes to the process's own stderr just before it ends: pytest must not catch that.
 .PHONY: sanitize
-sanitize: $(SANITIZE_VENV)/.installed  ## the tests on kernels built with the address and undefined-behaviour sanitizers
-	LD_PRELOAD="$$($(SANITIZE_VENV)/bin/python -c '$(RUNTIME)')" PYTHONMALLOC=malloc \
+sanitize: .venv-sanitize/.installed  ## the tests on kernels built with the address and undefined-behaviour sanitizers
+	LD_PRELOAD="$$(.venv-sanitize/bin/python -c '$(RUNTIME)')" PYTHONMALLOC=malloc \
 	  ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:allocator_may_return_null=1 \
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	  $(SANITIZE_VENV)/bin/python -P -m pytest --capture=sys --ignore=tests/packaging $(ARGS)
+	  .venv-sanitize/bin/python -P -m pytest --capture=sys --ignore=tests/packaging $(ARGS)
+
+.PHONY: coverage
+coverage: .venv-trace/.installed  ## which lines the tests reach, kernels included (a traced build)
+	.venv-trace/bin/python -P -m coverage run -m pytest --ignore=tests/packaging $(ARGS)
+	.venv-trace/bin/python -P -m coverage report
 
 .PHONY: wheel
 wheel: $(VENV)/.with-dist  ## the sdist, and from it the wheel, in dist/
@@ -86,8 +88,8 @@ wheel: $(VENV)/.with-dist  ## the sdist, and from it the wheel, in dist/
 
 .PHONY: clean
 clean:  ## all that the verbs made
-	rm -rf $(VENV) $(SANITIZE_VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache
-	rm -f dydx_perf/ext/*.pxd dydx_perf/ext/*.h dydx_perf/ext/*.so
+	rm -rf $(VENV) .venv-sanitize .venv-trace .coverage build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -f dydx_perf/ext/*.pxd dydx_perf/ext/*.h dydx_perf/ext/*.so ext/*.c
 	find dydx_perf ext tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
 # --- how they are set up ---------------------------------------------------------------------------------------
@@ -129,10 +131,16 @@ print(" ".join(os.path.realpath(subprocess.check_output([cc, "-print-file-name="
 for name in ("libasan.so", "libubsan.so", "libstdc++.so.6")))
 endef
 
-$(SANITIZE_VENV)/.made: PY = $(SANITIZE_VENV)/bin/python -P
-$(SANITIZE_VENV)/.made: pyproject.toml
-	$(call make_venv,$(SANITIZE_VENV)/bin/python,p["build-system"]["requires"] + p["project"]["dependencies"] + $(call extra,test))
+# Kernels built in another way have an environment of their own.
+.venv-%/.made: PY = .venv-$*/bin/python -P
+.venv-%/.made: pyproject.toml
+	$(call make_venv,.venv-$*/bin/python,p["build-system"]["requires"] + p["project"]["dependencies"] \
+	  + $(call extra,test) + $(call extra,coverage))
 
-$(SANITIZE_VENV)/.installed: $(SANITIZE_VENV)/.made build/sources.txt setup.py README.md $(SOURCES)
-	DYDX_PERF_SANITIZE=$(SANITIZERS) DYDX_PERF_PURE=0 $(call install,$(SANITIZE_VENV)/bin/python)
+.venv-sanitize/.installed: export DYDX_PERF_SANITIZE := address,undefined
+.venv-trace/.installed: export DYDX_PERF_TRACE := 1
+.venv-%/.installed: export DYDX_PERF_PURE := 0
+.venv-%/.installed: .venv-%/.made build/sources.txt setup.py README.md $(SOURCES)
+	$(call install,.venv-$*/bin/python)
 	@touch $@
+.PRECIOUS: .venv-%/.made .venv-%/.installed $(VENV)/.with-%

@@ -112,9 +112,11 @@ def kernel_extensions() -> list[Extension]:
         compile_args.append("-Werror")
     headers = [str(path) for kind in ("*.pxd", "*.h") for path in sorted(FACE.glob(kind))]
     sources = {f"dydx_perf.ext.{source.stem}": str(source) for source in sorted(SOURCES.glob("*.pyx"))}
-    # Cython's own memoryview code (160 KB a module) is compiled once; cythonize writes its source.
-    sources[SHARED] = "ext/_cython_shared.c"
-    made = [path.stat().st_mtime for path in BUILD.glob("c/**/*.c")]
+    # Cython's own memoryview code (160 KB a module) is compiled once, its source made by cythonize. Coverage
+    # does not cope with that, nor with C that is not beside its .pyx.
+    if not TRACE:
+        sources[SHARED] = "ext/_cython_shared.c"
+    made = [path.stat().st_mtime for path in (SOURCES if TRACE else BUILD / "c").glob("**/*.c")]
     return cythonize(
         [
             Extension(
@@ -128,9 +130,9 @@ def kernel_extensions() -> list[Extension]:
             )
             for name, source in sources.items()
         ],
-        shared_utility_qualified_name=SHARED,
+        shared_utility_qualified_name=None if TRACE else SHARED,
         include_path=["."],
-        build_dir=str(BUILD / "c"),
+        build_dir=None if TRACE else str(BUILD / "c"),
         nthreads=0
         if WERROR
         else os.cpu_count() or 1,  # workers do not inherit warning_errors where they spawn
