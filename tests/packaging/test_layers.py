@@ -22,7 +22,7 @@ LINES = [
     {"kernel"},
     {"units"},
     {"market", "risk"},
-    {"pnl"},
+    {"pnl", "chain_sources"},
     {"chain", "position"},
     {"subaccount"},
     {"dydx_perf"},
