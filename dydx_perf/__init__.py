@@ -1,16 +1,53 @@
-"""Exact dYdX v4 subaccount risk."""
+"""Exact dYdX v4 risk: the chain's own integers for margin, funding, liquidation and PnL.
+
+`Chain` holds markets as of a block, `Subaccount` balances and positions on it, `Risk` is the frozen answer.
+"""
 
 import os
 from typing import TYPE_CHECKING
 
-__all__ = ["__version__", "get_include"]
+from dydx_perf.chain import Chain, FeeTier, ProtocolParameters
+from dydx_perf.errors import CapacityError, ChainError, DydxPerfError, InputError, UnknownMarketError
+from dydx_perf.kernel import ALWAYS, COMPILED, NEVER, OraclePrice, Risk
+from dydx_perf.liquidation import Liquidation, LiquidationInfo, LiquidationOrder
+from dydx_perf.market import Market
+from dydx_perf.parent import ParentSubaccount
+from dydx_perf.pnl import Pnl
+from dydx_perf.position import Position
+from dydx_perf.subaccount import Subaccount
+
+__all__ = [
+    "ALWAYS",
+    "COMPILED",
+    "NEVER",
+    "CapacityError",
+    "Chain",
+    "ChainError",
+    "DydxPerfError",
+    "FeeTier",
+    "InputError",
+    "Liquidation",
+    "LiquidationInfo",
+    "LiquidationOrder",
+    "Market",
+    "OraclePrice",
+    "ParentSubaccount",
+    "Pnl",
+    "Position",
+    "ProtocolParameters",
+    "Risk",
+    "Subaccount",
+    "UnknownMarketError",
+    "__version__",
+    "get_include",
+]
 
 if TYPE_CHECKING:
     __version__: str
 else:
 
     def __getattr__(name):
-        # Reading the installed metadata costs more than the rest of the import: not before it is asked for.
+        # Reading the installed metadata costs more than the rest of the import, so it waits until it is asked.
         if name == "__version__":
             from importlib.metadata import version
 

@@ -14,7 +14,14 @@ def verify(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
-VERBS: dict[str, Verb] = {"verify": verify}
+def show(arguments: Sequence[str]) -> int:
+    """Show real mainnet accounts: risk, liquidation prices, PnL, a crash, and the proof."""
+    from dydx_perf.show import main as run
+
+    return run(arguments)
+
+
+VERBS: dict[str, Verb] = {"show": show, "verify": verify}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

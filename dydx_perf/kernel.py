@@ -16,7 +16,7 @@ else:
         from dydx_perf.ext.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
 
         COMPILED = True
-    except ImportError:  # a build without 128-bit integers
+    except ModuleNotFoundError:  # a build without 128-bit integers
         from dydx_perf.exact.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
 
         COMPILED = False

@@ -251,5 +251,5 @@ def _parse_fixed_plain(text: str, scale: int, /) -> int:
 _parse_fixed: Callable[[str, int], int]
 try:
     from dydx_perf.ext.numtext import parse_fixed as _parse_fixed
-except ImportError:  # a build without a C compiler
+except ModuleNotFoundError:  # a build without a C compiler
     _parse_fixed = _parse_fixed_plain

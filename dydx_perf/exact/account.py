@@ -5,7 +5,7 @@ Same names, same answers, no speed. A subclass gives `exact_risk` and `exact_liq
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from dydx_perf.errors import InputError, UnknownMarketError
 from dydx_perf.exact.margin import compare_risk, is_initial_collateralized, is_liquidatable
@@ -209,12 +209,22 @@ class OraclePrice:
 class Account:
     """Balance and positions of one subaccount on a table of markets."""
 
-    def __init__(self, table: MarketTable, *args: object, **kwargs: object) -> None:
-        self.table = table
-        self.row_of: dict[str, int] = {}
-        self._rows: list[int] = []
-        self._height = -1
-        self._basis = 0
+    table: MarketTable
+    row_of: dict[str, int]
+
+    def __new__(cls, table: MarketTable, *args: object, **kwargs: object) -> Self:
+        """Make an empty account, before any __init__ checks anything."""
+        account = super().__new__(cls)
+        account.table = table
+        account.row_of = {}
+        account._rows = []
+        account._height = -1
+        account._basis = 0
+        return account
+
+    _rows: list[int]
+    _height: int
+    _basis: int
 
     def write(
         self,

@@ -1,0 +1,382 @@
+"""A subaccount: USDC, positions, and what follows from them by the chain's rules and by the indexer's.
+
+`risk` and `liquidation_price` are the chain's: they decide. `equity`, `free_collateral` and `pnl` are the
+indexer's, `leverage`, `margin_usage` and `buying_power` the web app's: they are what people see. The documentation
+says where they differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from dydx_perf.errors import InputError
+from dydx_perf.exact import indexer, liquidation_price, margin
+from dydx_perf.exact.decimals import without_trailing_zeros
+from dydx_perf.exact.liquidation import Liquidation as LiquidationCase
+from dydx_perf.exact.state import USDC_ASSET_ID, AssetPosition, SubaccountState
+from dydx_perf.kernel import BASES, Account, OraclePrice
+from dydx_perf.liquidation import Liquidation, LiquidationInfo
+from dydx_perf.market import Amount, Basis, Market, checked_basis, checked_height, checked_integer
+from dydx_perf.pnl import Pnl, position_pnl, unsettled_funding
+from dydx_perf.position import Position
+from dydx_perf.units import quote_quantums_to_usdc, to_decimal, usdc_to_quote_quantums
+
+if TYPE_CHECKING:
+    from dydx_perf.chain import Chain
+
+__all__ = ["Subaccount"]
+
+MAX_SUBACCOUNT_NUMBER = 128_000
+#: the indexer's convention: the parent of a number is the number modulo this
+PARENT_SUBACCOUNTS = 128
+
+
+class Subaccount(Account):
+    """One subaccount on a chain.
+
+    Hazards: it follows its chain, so every figure is that of the moment it is read. Not for writing from two
+    threads at once. A refused call changes nothing.
+
+    Parameters
+    ----------
+    chain : Chain
+    address : str
+    number : int
+        0 to 128,000. To the chain each number is a margin account of its own.
+    usdc : str, int or Decimal
+        Signed USDC balance, funding not settled, exact to 6 decimals.
+    positions : mapping of ticker to size, or iterable of Position
+        Sizes are signed coins (long above zero) as str, int or Decimal; such a position is settled to the
+        market's current funding index.
+    leverage : mapping of ticker to int, optional
+        Chosen initial margin fractions in ppm (`custom_imf_ppm`), for markets with or without a position.
+    height : int, optional
+        Block of the balance and positions; without it every risk has an unknown height.
+    basis : "chain", "estimate" or "sample", optional
+        Where balance and positions are from; "chain" with a height, else "estimate".
+
+    Raises
+    ------
+    InputError, UnknownMarketError
+        Names the argument, its value and what is allowed.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        address: str,
+        number: int = 0,
+        *,
+        usdc: Amount = 0,
+        positions: Mapping[str, Amount] | Iterable[Position] = (),
+        leverage: Mapping[str, int] | None = None,
+        height: int | None = None,
+        basis: Basis | None = None,
+    ) -> None:
+        if not isinstance(address, str) or not 0 < len(address) <= 128:
+            raise InputError("address", address, "a text of 1 to 128 characters")
+        self._chain = chain
+        self._address = address
+        self._number = checked_integer("number", number, 0, MAX_SUBACCOUNT_NUMBER)
+        self._height = checked_height(height)
+        self._basis = checked_basis(basis or ("estimate" if height is None else "chain"))
+        self._apply(
+            usdc_to_quote_quantums(usdc), self._checked_positions(positions), self._checked_leverage(leverage or {})
+        )
+
+    def __new__(cls, chain: Chain, *args: object, **kwargs: object) -> Subaccount:
+        """Refuse what is no chain before anything is built on its table."""
+        from dydx_perf.chain import Chain
+
+        if not isinstance(chain, Chain):
+            raise InputError("chain", chain, "a Chain")
+        return super().__new__(cls, chain.table)
+
+    # -- checks and changes
+
+    def _checked_positions(self, positions: Mapping[str, Amount] | Iterable[Position]) -> dict[str, Position]:
+        if isinstance(positions, Mapping):
+            given = [self._sized(ticker, size) for ticker, size in positions.items()]
+        else:
+            given = list(positions)
+        checked: dict[str, Position] = {}
+        for position in given:
+            if not isinstance(position, Position):
+                raise InputError("positions", position, "a mapping of ticker to size, or Position objects")
+            if self._chain[position.ticker] is not position.market:
+                raise InputError("positions", position, "positions in markets of this subaccount's own chain")
+            if position.ticker in checked:
+                raise InputError("positions", position, "one position per market")
+            checked[position.ticker] = position
+        return checked
+
+    def _sized(self, ticker: str, size: Amount) -> Position:
+        market = self._chain[ticker]
+        if isinstance(size, Position):
+            return size
+        try:
+            return Position(market, size)
+        except InputError as refusal:
+            raise InputError(f"positions[{ticker!r}]", size, refusal.allowed) from None
+
+    def _checked_leverage(self, leverage: Mapping[str, int]) -> dict[str, int]:
+        return {
+            self._chain[ticker].ticker: checked_integer(f"leverage[{ticker!r}]", ppm, 0, 2**32 - 1)
+            for ticker, ppm in leverage.items()
+        }
+
+    def _apply(self, usdc: int, positions: dict[str, Position], leverage: dict[str, int]) -> None:
+        """Check the whole new state, then take it over."""
+        isolated = [p.ticker for p in positions.values() if p.market.is_isolated]
+        if isolated and len(positions) > 1:
+            raise InputError(
+                "positions", sorted(positions), f"{isolated[0]} alone: an isolated market is held with no other"
+            )
+        ordered = sorted(positions.values(), key=lambda p: p.market.perpetual_id)
+        self.write(
+            usdc,
+            [
+                (
+                    p.ticker,
+                    p.market._index,
+                    p.quantums,
+                    p.funding_index,
+                    p.quote_balance,
+                    leverage.get(p.ticker, p.custom_imf_ppm),
+                )
+                for p in ordered
+            ],
+            self._height,
+            self._basis,
+        )
+        self._usdc = usdc
+        self._positions = {p.ticker: p for p in ordered}
+        self._leverage = {**{p.ticker: p.custom_imf_ppm for p in ordered if p.custom_imf_ppm}, **leverage}
+
+    def set_usdc(self, usdc: Amount) -> None:
+        """Set the USDC balance: signed, funding not settled."""
+        self._apply(usdc_to_quote_quantums(usdc), self._positions, self._leverage)
+
+    def set_position(self, market: str, position: Position | Amount) -> None:
+        """Open, change or flip the position in one market.
+
+        Parameters
+        ----------
+        market : str
+            Ticker.
+        position : Position, or signed size in coins as str, int or Decimal
+            A size of 0 closes it.
+        """
+        changed = self._sized(market, position) if not isinstance(position, Position) else position
+        if changed.ticker != market:
+            raise InputError("position", position, f"a position in {market}")
+        others = {ticker: p for ticker, p in self._positions.items() if ticker != market}
+        kept = {} if changed.quantums == 0 and changed.quote_balance == 0 else {market: changed}
+        self._apply(self._usdc, self._checked_positions([*others.values(), *kept.values()]), self._leverage)
+
+    def close_position(self, market: str) -> None:
+        """Drop the position in one market; the balance stays as it is."""
+        self._held(market)
+        others = {ticker: p for ticker, p in self._positions.items() if ticker != market}
+        self._apply(self._usdc, others, self._leverage)
+
+    def set_leverage(self, market: str, custom_imf_ppm: int) -> None:
+        """Choose the initial margin fraction of one market in ppm; 0 removes the choice."""
+        changed = {**self._leverage, **self._checked_leverage({market: custom_imf_ppm})}
+        self._apply(self._usdc, self._positions, changed)
+
+    def _held(self, market: str) -> Position:
+        position = self._positions.get(self._chain[market].ticker)
+        if position is None:
+            held = ", ".join(self._positions) or "none"
+            raise InputError("market", market, f"a market in which this subaccount holds a position: {held}")
+        return position
+
+    # -- what it is
+
+    @property
+    def chain(self) -> Chain:
+        """The chain it is on."""
+        return self._chain
+
+    @property
+    def address(self) -> str:
+        """The owner's address."""
+        return self._address
+
+    @property
+    def number(self) -> int:
+        """The subaccount's number."""
+        return self._number
+
+    @property
+    def parent_number(self) -> int:
+        """The indexer's parent: the number modulo 128. The chain knows no parents."""
+        return self._number % PARENT_SUBACCOUNTS
+
+    @property
+    def positions(self) -> Mapping[str, Position]:
+        """Positions by ticker, in the order of their perpetual ids."""
+        return dict(self._positions)
+
+    @property
+    def leverage_choices(self) -> Mapping[str, int]:
+        """Chosen initial margin fractions in ppm by ticker."""
+        return {ticker: ppm for ticker, ppm in self._leverage.items() if ppm}
+
+    @property
+    def usdc_quantums(self) -> int:
+        """USDC balance in quote quantums, funding not settled."""
+        return self._usdc
+
+    @property
+    def usdc(self) -> Decimal:
+        """USDC balance, funding not settled."""
+        return quote_quantums_to_usdc(self._usdc)
+
+    @property
+    def state(self) -> SubaccountState:
+        """The plain integers, as `dydx_perf.exact` takes them."""
+        return SubaccountState(
+            (AssetPosition(USDC_ASSET_ID, self._usdc),) if self._usdc else (),
+            tuple(position.state for position in self._positions.values()),
+            {self._chain[ticker].perpetual_id: ppm for ticker, ppm in self._leverage.items() if ppm},
+        )
+
+    # -- the chain's figures (risk and liquidation_price are inherited)
+
+    def exact_risk(self) -> tuple[int, int, int]:
+        """(nc, imr, mmr) by plain integers, for amounts that pass 128 bits."""
+        perpetuals = {p.market.perpetual_id: p.market.perpetual for p in self._positions.values()}
+        risk = margin.subaccount_risk(perpetuals, self.state)
+        return risk.nc, risk.imr, risk.mmr
+
+    def exact_liquidation_price(self, market: str) -> OraclePrice | str:
+        """The liquidation price by plain integers."""
+        position = self._positions[market]
+        if position.quantums == 0:
+            raise InputError("market", market, "a market in which this subaccount holds a position that is not zero")
+        perpetuals = {p.market.perpetual_id: p.market.perpetual for p in self._positions.values()}
+        price = liquidation_price.liquidation_price(perpetuals, self.state, position.market.perpetual_id)
+        return price if isinstance(price, str) else OraclePrice(price, position.market.price_exponent)
+
+    @property
+    def liquidation_prices(self) -> Mapping[str, OraclePrice | str]:
+        """Liquidation price of every position by ticker, each with the other prices held."""
+        return {ticker: self.liquidation_price(ticker) for ticker, p in self._positions.items() if p.quantums}
+
+    def liquidation(self, market: str, info: LiquidationInfo = LiquidationInfo()) -> Liquidation:
+        """What the chain would do to one position now: bankruptcy and fillable price, size, order.
+
+        Parameters
+        ----------
+        market : str
+            Ticker of a held market.
+        info : LiquidationInfo, optional
+            What was liquidated of this subaccount earlier in the block.
+        """
+        position = self._held(market)
+        perpetuals = {p.market.perpetual_id: p.market.perpetual for p in self._positions.values()}
+        case = LiquidationCase(
+            perpetuals,
+            self.state,
+            position.market.perpetual_id,
+            self._chain.parameters.liquidations,
+            info,
+        )
+        return Liquidation(position.market, case)
+
+    # -- the indexer's figures
+
+    @property
+    def unsettled_funding(self) -> Decimal:
+        """USDC received since the positions were settled, exact, as the indexer counts it."""
+        return without_trailing_zeros(
+            indexer.parent_sum(unsettled_funding(p) for p in self._positions.values())
+        )
+
+    def _holdings(self) -> list[indexer.Holding]:
+        return [
+            indexer.Holding(p.size, p.market.oracle_price.decimal, p.market.initial_margin_fraction)
+            for p in self._positions.values()
+        ]
+
+    @property
+    def usdc_shown(self) -> Decimal:
+        """USDC with unsettled funding, as the indexer shows it."""
+        shown = indexer.usdc_shown(self.usdc, (unsettled_funding(p) for p in self._positions.values()))
+        return without_trailing_zeros(shown)
+
+    @property
+    def equity(self) -> Decimal:
+        """The indexer's equity in USDC: USDC with unsettled funding plus the value of all positions, exact."""
+        return without_trailing_zeros(indexer.equity(self.usdc_shown, self._holdings()))
+
+    @property
+    def free_collateral(self) -> Decimal:
+        """The indexer's free collateral in USDC: equity less base initial margins; may be negative.
+
+        It knows neither open-interest scaling nor chosen leverage: `risk` does.
+        """
+        return without_trailing_zeros(indexer.free_collateral(self.usdc_shown, self._holdings()))
+
+    def pnl(self, market: str) -> Pnl:
+        """Profit and loss of one position, as the indexer reports it; it needs an entry price."""
+        return position_pnl(self._held(market))
+
+    # -- the web app's figures
+
+    def _effective_imf(self, market: Market) -> Decimal:
+        return indexer.webapp_effective_imf(
+            market.initial_margin_fraction,
+            market.oracle_price.decimal,
+            to_decimal(market.open_interest, market.atomic_resolution),
+            quote_quantums_to_usdc(market.perpetual.open_interest_lower_cap),
+            quote_quantums_to_usdc(market.perpetual.open_interest_upper_cap),
+        )
+
+    def _webapp_holding(self, position: Position) -> indexer.WebappHolding:
+        market = position.market
+        chosen = indexer.webapp_selected_leverage(
+            self._leverage.get(market.ticker, 0), market.initial_margin_fraction
+        )
+        return indexer.WebappHolding(
+            position.size,
+            market.oracle_price.decimal,
+            indexer.webapp_selected_imf(chosen, self._effective_imf(market)),
+            market.maintenance_margin_fraction,
+        )
+
+    def _webapp(self) -> indexer.WebappAccount:
+        return indexer.webapp_account(
+            self.usdc_shown, [self._webapp_holding(p) for p in self._positions.values()]
+        )
+
+    @property
+    def leverage(self) -> Decimal | None:
+        """The web app's leverage: notional over equity, half up at 20 decimals; None without equity."""
+        return self._webapp().leverage
+
+    @property
+    def margin_usage(self) -> Decimal | None:
+        """The web app's margin usage, 0 to 1: the share of equity that initial margins take; None without equity."""
+        return self._webapp().margin_usage
+
+    def buying_power(self, market: str) -> Decimal:
+        """The web app's buying power in one market in USDC: free collateral over the scaled margin fraction."""
+        found = self._chain[market]
+        power = indexer.webapp_buying_power(
+            self._webapp().free_collateral, self._effective_imf(found), found.initial_margin_fraction
+        )
+        return without_trailing_zeros(power)
+
+    @property
+    def basis(self) -> str:
+        """Where balance and positions are from."""
+        return BASES[self._basis]
+
+    def __repr__(self) -> str:
+        held = ", ".join(f"{p.ticker} {p.size:+f}" for p in self._positions.values())
+        return f"Subaccount({self._address}/{self._number}, usdc={self.usdc}, positions=[{held}])"
