@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        # Reading the installed metadata costs more than the rest of the import, so it waits until it is asked.
+        # Reading the installed metadata costs more than the rest of the import, so it waits.
         if name == "__version__":
             from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""The objects that hold markets, accounts and risks: compiled where that was possible, plain Python elsewhere.
+"""The objects that hold markets, accounts and risks: compiled where possible, plain Python elsewhere.
 
 Everything above imports them from here and does not know which it got; `COMPILED` tells.
 """

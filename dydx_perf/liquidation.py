@@ -87,7 +87,7 @@ class Liquidation:
 
     @property
     def bankruptcy_price(self) -> Decimal:
-        """Bankruptcy price of the whole position in USDC for one coin, half-even at 28 digits: for display."""
+        """Bankruptcy price of the whole position in USDC for one coin, rounded: for display."""
         size = base_quantums_to_size(abs(self.case.size), self.market.atomic_resolution)
         return abs(quote_quantums_to_usdc(self.bankruptcy_quote_quantums())) / size
 

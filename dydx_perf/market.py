@@ -49,14 +49,14 @@ def checked_integer(argument: str, value: object, lowest: int | None, highest: i
 
 
 def checked_basis(basis: object) -> int:
-    """The place of `basis` in BASES."""
+    """Return the place of `basis` in BASES."""
     if basis not in BASES:
         raise InputError("basis", basis, " or ".join(BASES))
     return BASES.index(str(basis))
 
 
 def checked_height(height: object) -> int:
-    """A block height, -1 for None."""
+    """Return a block height, -1 for None."""
     return -1 if height is None else checked_integer("height", height, 0, 2**62)
 
 
@@ -154,7 +154,9 @@ class Market:
                 open_interest_upper_cap,
             ),
             market_type=MARKET_TYPE_ISOLATED if market_type == "isolated" else MARKET_TYPE_CROSS,
-            default_funding_ppm=checked_integer("default_funding_ppm", default_funding_ppm, -(2**31), 2**31 - 1),
+            default_funding_ppm=checked_integer(
+                "default_funding_ppm", default_funding_ppm, -(2**31), 2**31 - 1
+            ),
             clob_pair=ClobPair(
                 checked_integer("step_base_quantums", step_base_quantums, 1, UINT64_MAX),
                 checked_integer("subticks_per_tick", subticks_per_tick, 1, UINT32_MAX),
@@ -170,7 +172,9 @@ class Market:
     def _checked_price(argument: str, value: Amount, exponent: int) -> int:
         price = price_to_price_integer(value, exponent, argument)
         if price == 0:
-            raise InputError(argument, value, f"{to_decimal(1, exponent):f} to {to_decimal(UINT64_MAX, exponent):f}")
+            raise InputError(
+                argument, value, f"{to_decimal(1, exponent):f} to {to_decimal(UINT64_MAX, exponent):f}"
+            )
         return price
 
     @staticmethod
@@ -313,7 +317,7 @@ class Market:
     def clob_pair(self) -> ClobPair:
         """Step, tick and status of the order book."""
         pair = self._perpetual.clob_pair
-        assert pair is not None  # noqa: S101 - __init__ makes one
+        assert pair is not None
         return pair
 
     @property
@@ -406,13 +410,13 @@ class Market:
 
     @property
     def height(self) -> int | None:
-        """Block of the oldest of price, funding index, open interest and tier; None where one is not known."""
+        """Block of the oldest of price, funding index, open interest and tier; None: one is not known."""
         height = min(height for height, _ in self._sources.values())
         return None if height < 0 else height
 
     @property
     def basis(self) -> str:
-        """"chain", "estimate" or "sample": where the inputs are from, the weakest of them."""
+        """Where the inputs are from: chain, estimate or sample, the weakest of them."""
         return BASES[max(basis for _, basis in self._sources.values())]
 
     def __repr__(self) -> str:

@@ -40,7 +40,7 @@ class Pnl:
 
     @property
     def total(self) -> Decimal:
-        """unrealized + realized + net_funding."""
+        """Unrealized + realized + net_funding."""
         total = indexer.total_pnl(self.unrealized, self.realized, self.net_funding)
         return without_trailing_zeros(total)
 
@@ -54,13 +54,13 @@ def position_pnl(position: Position) -> Pnl:
         The position has no entry price: the chain does not keep one, so it must be given.
     """
     if position.entry_price is None:
-        raise InputError("entry_price", None, f"given with the position in {position.ticker}: the chain keeps none")
+        raise InputError(
+            "entry_price", None, f"given with the position in {position.ticker}: the chain keeps none"
+        )
     return Pnl(
         entry_price=position.entry_price,
         unrealized=without_trailing_zeros(
-            indexer.unrealized_pnl(
-                position.size, position.market.oracle_price.decimal, position.entry_price
-            )
+            indexer.unrealized_pnl(position.size, position.market.oracle_price.decimal, position.entry_price)
         ),
         realized=position.realized_pnl,
         net_funding=without_trailing_zeros(

@@ -18,7 +18,7 @@ UINT32_MAX = 2**32 - 1
 
 
 def checked_decimal(argument: str, value: Amount | None) -> Decimal | None:
-    """An exact Decimal of text, int or Decimal; None stays None."""
+    """Return an exact Decimal of text, int or Decimal; None stays None."""
     if value is None:
         return None
     to_fixed(argument, value, 200)  # refuses what is no plain number, or longer than any field of the indexer
@@ -81,7 +81,10 @@ class Position:
             raise InputError("market", market, "a Market of a chain")
         if (size is None) == (quantums is None):
             raise InputError("size", size, "either size or quantums, and not both")
-        entry, leaving = checked_decimal("entry_price", entry_price), checked_decimal("exit_price", exit_price)
+        entry, leaving = (
+            checked_decimal("entry_price", entry_price),
+            checked_decimal("exit_price", exit_price),
+        )
         for argument, price in (("entry_price", entry), ("exit_price", leaving)):
             if price is not None and price < 0:
                 raise InputError(argument, price, "zero or more")
@@ -119,7 +122,7 @@ class Position:
 
     @property
     def side(self) -> str:
-        """"LONG" or "SHORT"."""
+        """Return LONG or SHORT."""
         return "SHORT" if self.quantums < 0 else "LONG"
 
     @property

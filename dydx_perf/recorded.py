@@ -1,7 +1,7 @@
 """Real accounts as the indexer reported them on recorded days, with the markets of those days.
 
-Figures of `data/recorded_accounts.json`: what they are and where they are from stands in the file. The prices are
-the indexer's, so the basis is "estimate".
+Figures of `data/recorded_accounts.json`: what they are and where they are from stands in the file. The prices
+are the indexer's, so the basis is "estimate".
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def recorded_subaccounts() -> list[RecordedSubaccount]:
     """All recorded subaccounts, each on a chain of its own."""
     document = json.loads((files("dydx_perf.data") / "recorded_accounts.json").read_text("utf-8"))
     market_sets = {
-        market_set["name"]: {row[0]: dict(zip(market_set["columns"], row, strict=True)) for row in market_set["rows"]}
+        market_set["name"]: {
+            row[0]: dict(zip(market_set["columns"], row, strict=True)) for row in market_set["rows"]
+        }
         for market_set in document["market_sets"]
     }
     return [
@@ -57,7 +59,10 @@ def recorded_subaccount(
 ) -> RecordedSubaccount:
     """One row of the file."""
     chain = Chain(
-        (recorded_market(markets[position["ticker"]], position["oracle_price"]) for position in row["positions"]),
+        (
+            recorded_market(markets[position["ticker"]], position["oracle_price"])
+            for position in row["positions"]
+        ),
         description=f"{account['network']}, markets recorded {account['date']}",
     )
     subaccount = Subaccount(
@@ -95,7 +100,7 @@ def realized_without_funding(position: dict[str, Any]) -> Decimal:
 
 
 def recorded_market(row: dict[str, Any], oracle_price: str) -> Market:
-    """A market of the file at the price of the account's moment."""
+    """Return a market of the file at the price of the account's moment."""
     return Market(
         row["ticker"],
         perpetual_id=row["clob_pair_id"],  # equal in the genesis files; the indexer gives no perpetual id

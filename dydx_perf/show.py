@@ -1,7 +1,7 @@
 """`python -m dydx_perf show`: the main job on real accounts, then the proof.
 
-Balances, positions and prices of real mainnet accounts as they were recorded; their risk by the chain's rules,
-liquidation prices and PnL; the indexer's own figures reproduced digit for digit; the same accounts through a
+Balances, positions and prices of real mainnet accounts as they were recorded; their risk by the chain's
+rules, liquidation prices and PnL; the indexer's own figures reproduced digit for digit; the same accounts through a
 market that moves; and the shipped vectors of the chain's own code.
 """
 
@@ -72,7 +72,7 @@ def show_accounts(records: Sequence[RecordedSubaccount]) -> None:
 
 
 def show_indexer(records: Sequence[RecordedSubaccount]) -> bool:
-    """The indexer's figures, recomputed; whether each equals what it reported."""
+    """Recompute the indexer's figures and return whether each equals what it reported."""
     print("2. The indexer's own figures, recomputed digit for digit\n")
     rows = []
     all_equal = True
@@ -138,7 +138,7 @@ def show_liquidation_prices(records: Sequence[RecordedSubaccount]) -> None:
 
 
 def market_price(account: Subaccount, ticker: str) -> int:
-    """The oracle price integer of a held market."""
+    """Return the oracle price integer of a held market."""
     return account.positions[ticker].market.perpetual.price
 
 
@@ -161,7 +161,7 @@ class Crash:
         return self.account.risk.is_liquidatable
 
     def first(self, last: int) -> int | None:
-        """The smallest move toward `last` at which the account is liquidatable; None: not even there.
+        """Find the smallest move toward `last` at which the account is liquidatable; None: not even there.
 
         Found by walking, not by halving: nothing says that a portfolio gets worse all the way.
         """
@@ -200,7 +200,10 @@ def show_crash(records: Sequence[RecordedSubaccount], title: str) -> None:
                 )
             )
             crash.move(0)
-    table(("account", "all markets", "liquidatable from", "largest position at", "net coll.", "maint. margin"), rows)
+    table(
+        ("account", "all markets", "liquidatable from", "largest position at", "net coll.", "maint. margin"),
+        rows,
+    )
     print()
 
 

@@ -1,8 +1,8 @@
 """A subaccount: USDC, positions, and what follows from them by the chain's rules and by the indexer's.
 
 `risk` and `liquidation_price` are the chain's: they decide. `equity`, `free_collateral` and `pnl` are the
-indexer's, `leverage`, `margin_usage` and `buying_power` the web app's: they are what people see. The documentation
-says where they differ.
+indexer's, `leverage`, `margin_usage` and `buying_power` the web app's: they are what people see. The
+documentation says where they differ.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = ["Subaccount"]
 MAX_SUBACCOUNT_NUMBER = 128_000
 #: the indexer's convention: the parent of a number is the number modulo this
 PARENT_SUBACCOUNTS = 128
+NOTHING_LIQUIDATED = LiquidationInfo()
 
 
 class Subaccount(Account):
@@ -83,7 +84,9 @@ class Subaccount(Account):
         self._height = checked_height(height)
         self._basis = checked_basis(basis or ("estimate" if height is None else "chain"))
         self._apply(
-            usdc_to_quote_quantums(usdc), self._checked_positions(positions), self._checked_leverage(leverage or {})
+            usdc_to_quote_quantums(usdc),
+            self._checked_positions(positions),
+            self._checked_leverage(leverage or {}),
         )
 
     def __new__(cls, chain: Chain, *args: object, **kwargs: object) -> Subaccount:
@@ -132,7 +135,9 @@ class Subaccount(Account):
         isolated = [p.ticker for p in positions.values() if p.market.is_isolated]
         if isolated and len(positions) > 1:
             raise InputError(
-                "positions", sorted(positions), f"{isolated[0]} alone: an isolated market is held with no other"
+                "positions",
+                sorted(positions),
+                f"{isolated[0]} alone: an isolated market is held with no other",
             )
         ordered = sorted(positions.values(), key=lambda p: p.market.perpetual_id)
         self.write(
@@ -254,10 +259,12 @@ class Subaccount(Account):
         return risk.nc, risk.imr, risk.mmr
 
     def exact_liquidation_price(self, market: str) -> OraclePrice | str:
-        """The liquidation price by plain integers."""
+        """Return the liquidation price by plain integers."""
         position = self._positions[market]
         if position.quantums == 0:
-            raise InputError("market", market, "a market in which this subaccount holds a position that is not zero")
+            raise InputError(
+                "market", market, "a market in which this subaccount holds a position that is not zero"
+            )
         perpetuals = {p.market.perpetual_id: p.market.perpetual for p in self._positions.values()}
         price = liquidation_price.liquidation_price(perpetuals, self.state, position.market.perpetual_id)
         return price if isinstance(price, str) else OraclePrice(price, position.market.price_exponent)
@@ -267,8 +274,8 @@ class Subaccount(Account):
         """Liquidation price of every position by ticker, each with the other prices held."""
         return {ticker: self.liquidation_price(ticker) for ticker, p in self._positions.items() if p.quantums}
 
-    def liquidation(self, market: str, info: LiquidationInfo = LiquidationInfo()) -> Liquidation:
-        """What the chain would do to one position now: bankruptcy and fillable price, size, order.
+    def liquidation(self, market: str, info: LiquidationInfo = NOTHING_LIQUIDATED) -> Liquidation:
+        """Show what the chain would do to one position now: bankruptcy and fillable price, size, order.
 
         Parameters
         ----------
@@ -311,7 +318,7 @@ class Subaccount(Account):
 
     @property
     def equity(self) -> Decimal:
-        """The indexer's equity in USDC: USDC with unsettled funding plus the value of all positions, exact."""
+        """The indexer's equity in USDC: USDC with unsettled funding plus the value of all positions."""
         return without_trailing_zeros(indexer.equity(self.usdc_shown, self._holdings()))
 
     @property
@@ -361,11 +368,11 @@ class Subaccount(Account):
 
     @property
     def margin_usage(self) -> Decimal | None:
-        """The web app's margin usage, 0 to 1: the share of equity that initial margins take; None without equity."""
+        """The web app's margin usage, 0 to 1: the share of equity in initial margins; None without equity."""
         return self._webapp().margin_usage
 
     def buying_power(self, market: str) -> Decimal:
-        """The web app's buying power in one market in USDC: free collateral over the scaled margin fraction."""
+        """Return the web app's buying power in a market: free collateral over the scaled margin fraction."""
         found = self._chain[market]
         power = indexer.webapp_buying_power(
             self._webapp().free_collateral, self._effective_imf(found), found.initial_margin_fraction

@@ -125,17 +125,17 @@ class Risk:
 
     @property
     def is_initial_collateralized(self) -> bool:
-        """nc >= imr: may open, withdraw and transfer."""
+        """Nc >= imr: may open, withdraw and transfer."""
         return is_initial_collateralized(self._state)
 
     @property
     def is_maintenance_collateralized(self) -> bool:
-        """nc >= mmr."""
+        """Nc >= mmr."""
         return is_maintenance_covered(self._state)
 
     @property
     def is_liquidatable(self) -> bool:
-        """mmr > 0 and mmr > nc: the chain may liquidate; nc equal to mmr is safe."""
+        """Mmr > 0 and mmr > nc: the chain may liquidate; nc equal to mmr is safe."""
         return is_liquidatable(self._state)
 
     @property
@@ -145,12 +145,12 @@ class Risk:
 
     @property
     def basis(self) -> str:
-        """"chain", "estimate" or "sample": the weakest of the inputs."""
+        """Where the inputs are from: chain, estimate or sample, the weakest of them."""
         return BASES[self._basis_code]
 
     @property
     def distance(self) -> int:
-        """nc - mmr in quote quantums: how much value may be lost before the account is liquidatable."""
+        """Nc - mmr in quote quantums: how much value may be lost before the account is liquidatable."""
         return self.nc - self.mmr
 
     def is_riskier_than(self, other: "Risk") -> bool:
@@ -185,7 +185,7 @@ class OraclePrice:
 
     @property
     def decimal(self) -> Decimal:
-        """integer * 10**exponent USDC, exact."""
+        """Integer * 10**exponent USDC, exact."""
         return Decimal(f"{self.integer}E{self.exponent}")
 
     def __eq__(self, other: object) -> bool:

@@ -153,9 +153,7 @@ def process_premium_votes(
     return new_samples, PremiumStore(samples.num_premiums + 1, non_zero)
 
 
-def funding_rate_ppm(
-    perpetual: Perpetual, samples: Sequence[int], funding_rate_clamp_factor_ppm: int
-) -> int:
+def funding_rate_ppm(perpetual: Perpetual, samples: Sequence[int], funding_rate_clamp_factor_ppm: int) -> int:
     """8-hour rate from an hour's padded samples: mean toward zero, plus default, clamped."""
     rate = mean_int32_trunc(remove_sample_tails(samples, 0)) + perpetual.default_funding_ppm
     bound = max_abs_funding_clamp_ppm(

@@ -1,6 +1,6 @@
 """Liquidation: bankruptcy and fillable price, sizes and limits of an attempt, insurance fund, deleveraging.
 
-Sources: `x/clob/keeper/liquidations.go`, `x/clob/keeper/deleveraging.go`, `x/clob/types/liquidations_config.go`.
+Sources: `x/clob/keeper/liquidations.go` and `deleveraging.go`, `x/clob/types/liquidations_config.go`.
 The subaccount is settled first; TNC and TMMR are its net collateral and maintenance margin.
 """
 
@@ -317,7 +317,7 @@ def check_liquidations_config(config: LiquidationsConfig) -> None:
         and config.max_notional_liquidated > 0
         and config.max_quantums_insurance_lost > 0
         and config.bankruptcy_adjustment_ppm >= ONE_MILLION
-        and 0 < config.spread_to_maintenance_margin_ratio_ppm
+        and config.spread_to_maintenance_margin_ratio_ppm > 0
     )
     if not valid:
         raise error("ErrInvalidLiquidationsConfig")

@@ -1,8 +1,8 @@
 """Liquidation price of a position, found by evaluating the whole account.
 
 Ours, not the chain's. Other prices are held, funding is settled at the current index. For a long the highest
-oracle price integer at which the chain calls the account liquidatable, for a short the lowest; NEVER when there
-is none, ALWAYS when it is the last price integer on that side. The domain is 1 to 2**64 - 1.
+oracle price integer at which the chain calls the account liquidatable, for a short the lowest; NEVER when
+there is none, ALWAYS when it is the last price integer on that side. The domain is 1 to 2**64 - 1.
 
 Value and margin of a position are monotonic in its price, so bisection over the price finds the boundary.
 This model knows no closed form: it is what the kernel's closed form is tested against.

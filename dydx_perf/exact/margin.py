@@ -20,7 +20,7 @@ def notional(perpetual: Perpetual, quantums: int) -> int:
 
 
 def adjusted_initial_margin_ppm(perpetual: Perpetual, open_interest_notional: int) -> int:
-    """Initial margin fraction scaled by open interest: base at the lower cap, 100 % at the upper, floored between."""
+    """Initial margin fraction: base at the lower cap of open interest, 100 % at the upper, floored between."""
     base = perpetual.initial_margin_ppm
     lower, upper = perpetual.open_interest_lower_cap, perpetual.open_interest_upper_cap
     if upper == 0 or open_interest_notional <= lower:
@@ -105,7 +105,7 @@ def is_liquidatable(risk: RiskState) -> bool:
 
 
 def compare_risk(a: RiskState, b: RiskState) -> int:
-    """1 when `a` is riskier, -1 when `b` is, 0 when equal: nc/mmr by cross multiplication, then mmr, then nc."""
+    """1 when `a` is riskier, -1 when `b` is: nc / mmr by cross multiplication, then mmr, then nc."""
     left, right = b.nc * a.mmr, a.nc * b.mmr
     if left != right:
         return 1 if left > right else -1
@@ -123,9 +123,7 @@ STILL_UNDERCOLLATERALIZED = "StillUndercollateralized"
 
 def state_transition(current: RiskState, new: RiskState) -> str:
     """Verdict on an update that leaves the subaccount below its initial margin requirement."""
-    refused = (
-        NEWLY_UNDERCOLLATERALIZED if is_initial_collateralized(current) else STILL_UNDERCOLLATERALIZED
-    )
+    refused = NEWLY_UNDERCOLLATERALIZED if is_initial_collateralized(current) else STILL_UNDERCOLLATERALIZED
     if new.mmr > current.mmr:
         return refused
     if current.mmr == 0 or new.mmr == 0:

@@ -5,8 +5,8 @@ Source: `x/clob/memclob/memclob.go`. Prices are exact rationals of subticks.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
 from fractions import Fraction
+from math import ceil
 
 from dydx_perf.exact.arith import (
     MAX_INT32,

@@ -27,7 +27,13 @@ from dydx_perf.exact.state import (
     SubaccountState,
 )
 
-WITHDRAWAL, TRANSFER, DEPOSIT, MATCH, COLLAT_CHECK = "Withdrawal", "Transfer", "Deposit", "Match", "CollatCheck"
+WITHDRAWAL, TRANSFER, DEPOSIT, MATCH, COLLAT_CHECK = (
+    "Withdrawal",
+    "Transfer",
+    "Deposit",
+    "Match",
+    "CollatCheck",
+)
 UPDATE_TYPES = (WITHDRAWAL, TRANSFER, DEPOSIT, MATCH, COLLAT_CHECK)
 
 VIOLATES_ISOLATED = "ViolatesIsolatedSubaccountConstraints"

@@ -1,4 +1,4 @@
-"""Run vector files through the installed package: are our integers the chain's integers?
+"""Run vector files through the installed package: are our integers the chain's.
 
 A row counts as identical only when every answer computed from its input equals the chain's, names
 and kinds of failures included. A line, function or field that is not understood counts as not
@@ -20,7 +20,7 @@ from dydx_perf.errors import ChainError, InputError
 from dydx_perf.verify.answers import ANSWERS, chain_error_out
 from dydx_perf.verify.fields import Fields, NotUnderstoodError
 
-__all__ = ["main", "FileReport", "shipped_vectors", "vector_files", "verify_file", "verify_row"]
+__all__ = ["FileReport", "main", "shipped_vectors", "vector_files", "verify_file", "verify_row"]
 
 SUFFIXES = (".jsonl.gz", ".jsonl")
 #: only rows of the protocol's own test tables may leave fields out of their answer
@@ -53,7 +53,7 @@ class FileReport:
 
 
 def shipped_vectors() -> Path:
-    """The vectors inside the package."""
+    """Return the vectors inside the package."""
     return Path(str(files("dydx_perf.data") / "vectors"))
 
 
@@ -101,7 +101,7 @@ def verify_row(line: bytes | str) -> str | None:
 
 
 def parse_row(line: bytes | str) -> dict[str, Any]:
-    """The row of a line, each of its four members of the right type."""
+    """Return the row of a line, each of its four members of the right type."""
     try:
         row = json.loads(line, object_pairs_hook=unique_members, parse_constant=no_constant)
     except (ValueError, RecursionError) as reason:
@@ -114,7 +114,7 @@ def parse_row(line: bytes | str) -> dict[str, Any]:
 
 
 def unique_members(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object; a name that stands there twice is refused."""
+    """Return a JSON object; a name that stands there twice is refused."""
     members: dict[str, Any] = {}
     for name, value in pairs:
         if name in members:
@@ -129,7 +129,7 @@ def no_constant(name: str) -> None:
 
 
 def answer_row(row: dict[str, Any]) -> dict[str, Any]:
-    """What `exact` answers to the row's input."""
+    """Return what `exact` answers to the row's input."""
     function = ANSWERS.get(row["fn"]) if isinstance(row["fn"], str) else None
     if function is None:
         raise NotUnderstoodError(f"unknown function {row['fn']!r:.60}")
@@ -173,7 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Compare this installation with results of the chain's own code, row by row.",
     )
     parser.add_argument(
-        "folders", metavar="DIR", nargs="*", type=Path, help="folders (or files) of vectors; the shipped ones if none"
+        "folders",
+        metavar="DIR",
+        nargs="*",
+        type=Path,
+        help="folders (or files) of vectors; the shipped ones if none",
     )
     folders = parser.parse_args(arguments).folders or [shipped_vectors()]
     try:

@@ -33,14 +33,20 @@ def attempted(compute: Callable[[], Answer]) -> Answer:
 
 def base_to_quote_quantums(row: Fields) -> Answer:
     quote = arith.base_to_quote_quantums_trunc(
-        row.big("base_quantums"), row.exponent("atomic_resolution"), row.uint64("price"), row.exponent("exponent")
+        row.big("base_quantums"),
+        row.exponent("atomic_resolution"),
+        row.uint64("price"),
+        row.exponent("exponent"),
     )
     return {"quote_quantums": str(quote)}
 
 
 def quote_to_base_quantums(row: Fields) -> Answer:
     base = arith.quote_to_base_quantums_trunc(
-        row.big("quote_quantums"), row.exponent("atomic_resolution"), row.uint64("price"), row.exponent("exponent")
+        row.big("quote_quantums"),
+        row.exponent("atomic_resolution"),
+        row.uint64("price"),
+        row.exponent("exponent"),
     )
     return {"base_quantums": str(base)}
 
@@ -272,9 +278,7 @@ def update_subaccounts(row: Fields) -> Answer:
     subaccounts = row.each("subaccounts", read.read_subaccount)
     updates = read.read_updates(row, subaccounts)
     update_type = row.text("update_type", update.UPDATE_TYPES)
-    updated = update.update_subaccounts(
-        perpetuals, subaccounts, updates, update_type, read.read_block(row)
-    )
+    updated = update.update_subaccounts(perpetuals, subaccounts, updates, update_type, read.read_block(row))
     return {
         "success": updated.verdicts.success,
         "results": list(updated.verdicts.results),
@@ -369,9 +373,7 @@ def read_market_premiums(fields: Fields) -> tuple[int, tuple[int, ...]]:
 
 
 def read_premium_store(fields: Fields) -> funding.PremiumStore:
-    premiums = read.unique(
-        "all_market_premiums", fields.each("all_market_premiums", read_market_premiums)
-    )
+    premiums = read.unique("all_market_premiums", fields.each("all_market_premiums", read_market_premiums))
     return funding.PremiumStore(fields.count("num_premiums"), premiums)
 
 
@@ -551,9 +553,7 @@ def liquidation_order(row: Fields) -> Answer:
         "is_liquidatable": margin.is_liquidatable(case.risk),
         "max_and_min_position_notional_liquidatable": attempted(limits),
         "subaccount_max_notional_liquidatable": attempted(
-            lambda: {
-                "max_notional_liquidatable": str(liquidation.subaccount_max_notional_liquidatable(case))
-            }
+            lambda: {"max_notional_liquidatable": str(liquidation.subaccount_max_notional_liquidatable(case))}
         ),
         "subaccount_max_insurance_lost": attempted(
             lambda: {"max_quantums_insurance_lost": str(liquidation.subaccount_max_insurance_lost(case))}

@@ -71,7 +71,7 @@ class Fields:
         return number(name, self.take(name), 0, LARGEST_COUNT)
 
     def boolean(self, name: str) -> bool:
-        """true or false."""
+        """True or false."""
         value = self.take(name)
         if not isinstance(value, bool):
             raise NotUnderstoodError(f"{name}: true or false was expected, not {value!r:.60}")
@@ -309,6 +309,4 @@ def rational_out(value: tuple[int, int]) -> dict[str, str]:
 
 def leverage_out(leverage: Mapping[int, int]) -> list[dict[str, int]]:
     """Leverage as the vectors write it."""
-    return [
-        {"perpetual_id": perpetual_id, "custom_imf_ppm": ppm} for perpetual_id, ppm in leverage.items()
-    ]
+    return [{"perpetual_id": perpetual_id, "custom_imf_ppm": ppm} for perpetual_id, ppm in leverage.items()]
