@@ -1,7 +1,7 @@
 """`python -m dydx_perf show`: the main job on real accounts, then the proof.
 
 Balances, positions and prices of real mainnet accounts as they were recorded; their risk by the chain's
-rules, liquidation prices and PnL; the indexer's own figures reproduced digit for digit; the same accounts through a
+rules, liquidation prices and PnL; the indexer's own figures, digit for digit; the accounts through a
 market that moves; and the shipped vectors of the chain's own code.
 """
 

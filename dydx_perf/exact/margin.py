@@ -20,7 +20,7 @@ def notional(perpetual: Perpetual, quantums: int) -> int:
 
 
 def adjusted_initial_margin_ppm(perpetual: Perpetual, open_interest_notional: int) -> int:
-    """Initial margin fraction: base at the lower cap of open interest, 100 % at the upper, floored between."""
+    """Initial margin fraction: base at the lower cap of open interest, 100 % at the upper, floored inside."""
     base = perpetual.initial_margin_ppm
     lower, upper = perpetual.open_interest_lower_cap, perpetual.open_interest_upper_cap
     if upper == 0 or open_interest_notional <= lower:
