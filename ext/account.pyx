@@ -16,7 +16,7 @@ from decimal import Decimal
 from dydx_perf.errors import InputError, UnknownMarketError
 
 from dydx_perf.ext.fixed cimport i128_to_object, object_to_i64, object_to_i128
-from dydx_perf.ext.liquidation cimport (
+from dydx_perf.ext.liquidation_price cimport (
     LIQUIDATION_ALWAYS,
     LIQUIDATION_AT,
     LIQUIDATION_NEVER,

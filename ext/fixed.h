@@ -1,4 +1,4 @@
-/* Checked 128-bit arithmetic with the rounding in each name, and the 256-bit product that two risks need.
+/* Checked 128-bit arithmetic with the rounding in each name, and the 256 bits that two risks and a fillable price need.
  *
  * Nothing here wraps silently: what does not fit is reported by a non-zero return, and the caller hands the
  * case to plain Python integers. Signed values are dp_i128, magnitudes dp_u128. No function allocates.
@@ -68,6 +68,27 @@ static inline dp_i128 dp_div_ceil(dp_i128 a, dp_i128 b)
     return q + (q * b < a);
 }
 
+static inline dp_i128 dp_div_trunc(dp_i128 a, dp_i128 b) { return a / b; }
+
+/* The same for either sign of b; 1 when b is 0 or the quotient does not fit. */
+static inline int dp_div_floor_signed(dp_i128 a, dp_i128 b, dp_i128 *out)
+{
+    if (b == 0 || (b == -1 && a == DP_I128_MIN))
+        return 1;
+    dp_i128 q = a / b, r = a - q * b;
+    *out = q - (r != 0 && (r < 0) != (b < 0));
+    return 0;
+}
+
+static inline int dp_div_ceil_signed(dp_i128 a, dp_i128 b, dp_i128 *out)
+{
+    if (b == 0 || (b == -1 && a == DP_I128_MIN))
+        return 1;
+    dp_i128 q = a / b, r = a - q * b;
+    *out = q + (r != 0 && (r < 0) == (b < 0));
+    return 0;
+}
+
 static inline dp_u128 dp_div_trunc_u(dp_u128 a, dp_u128 b)
 {
     if (!((a | b) >> 64))
@@ -122,6 +143,44 @@ static inline int dp_mul_ppm_floor(dp_i128 value, dp_i128 ppm, dp_i128 *out)
     return 0;
 }
 
+/* value * ppm / 1e6 toward plus infinity, for either sign; 1 when the product does not fit. */
+static inline int dp_mul_ppm_ceil_signed(dp_i128 value, dp_i128 ppm, dp_i128 *out)
+{
+    dp_i128 product;
+    if (dp_mul(value, ppm, &product))
+        return 1;
+    *out = dp_div_ceil(product, DP_MILLION);
+    return 0;
+}
+
+/* value * 10**power toward minus infinity and plus infinity, for any power and either sign; 1 when it does not
+ * fit. 10**39 is past every 128-bit value. */
+static inline int dp_mul_pow10_floor(dp_i128 value, int32_t power, dp_i128 *out)
+{
+    if (value == 0 || power < -38) {
+        *out = value < 0 ? -1 : 0;
+        return 0;
+    }
+    if (power < 0) {
+        *out = dp_div_floor(value, (dp_i128)dp_pow10((uint32_t)-power));
+        return 0;
+    }
+    return power > 38 || dp_mul(value, (dp_i128)dp_pow10((uint32_t)power), out);
+}
+
+static inline int dp_mul_pow10_ceil(dp_i128 value, int32_t power, dp_i128 *out)
+{
+    if (value == 0 || power < -38) {
+        *out = value > 0;
+        return 0;
+    }
+    if (power < 0) {
+        *out = dp_div_ceil(value, (dp_i128)dp_pow10((uint32_t)-power));
+        return 0;
+    }
+    return power > 38 || dp_mul(value, (dp_i128)dp_pow10((uint32_t)power), out);
+}
+
 /* value * 10**power toward zero, for any power; 1 when it does not fit. */
 static inline int dp_mul_pow10_trunc(dp_u128 value, int32_t power, dp_u128 *out)
 {
@@ -172,33 +231,132 @@ static inline int64_t dp_fast_limit(uint64_t multiplier, uint64_t divisor)
     return limit > ((dp_u128)1 << 62) ? (int64_t)1 << 62 : (int64_t)limit;
 }
 
-/* -1, 0 or 1: a * b compared with c * d, exact in 256 bits. */
+/* ---- 256 bits: magnitudes only, the sign is the caller's */
+
 typedef struct {
     dp_u128 high, low;
-    int sign;
-} dp_product256;
+} dp_u256;
 
-static inline dp_product256 dp_mul_256(dp_i128 a, dp_i128 b)
+/* Exact product of two magnitudes. */
+static inline dp_u256 dp_mul_256(dp_u128 x, dp_u128 y)
 {
-    dp_u128 x = dp_magnitude(a), y = dp_magnitude(b);
     uint64_t x0 = (uint64_t)x, x1 = (uint64_t)(x >> 64), y0 = (uint64_t)y, y1 = (uint64_t)(y >> 64);
     dp_u128 low = (dp_u128)x0 * y0, cross = (dp_u128)x1 * y0 + (uint64_t)(low >> 64);
     dp_u128 middle = (dp_u128)x0 * y1 + (uint64_t)cross;
-    dp_product256 product;
+    dp_u256 product;
     product.low = (middle << 64) | (uint64_t)low;
     product.high = (dp_u128)x1 * y1 + (uint64_t)(cross >> 64) + (uint64_t)(middle >> 64);
-    product.sign = (x == 0 || y == 0) ? 0 : ((a < 0) == (b < 0) ? 1 : -1);
     return product;
 }
 
+/* -1, 0 or 1. */
+static inline int dp_compare_256(dp_u256 a, dp_u256 b)
+{
+    if (a.high != b.high)
+        return a.high > b.high ? 1 : -1;
+    return a.low == b.low ? 0 : (a.low > b.low ? 1 : -1);
+}
+
+/* Sum, difference (a >= b) and product; 1 when they do not fit. */
+static inline int dp_add_256(dp_u256 a, dp_u256 b, dp_u256 *out)
+{
+    int carry = __builtin_add_overflow(a.low, b.low, &out->low);
+    int past = __builtin_add_overflow(a.high, b.high, &out->high);
+    return past | __builtin_add_overflow(out->high, (dp_u128)carry, &out->high);
+}
+
+static inline int dp_sub_256(dp_u256 a, dp_u256 b, dp_u256 *out)
+{
+    int borrow = __builtin_sub_overflow(a.low, b.low, &out->low);
+    int below = __builtin_sub_overflow(a.high, b.high, &out->high);
+    return below | __builtin_sub_overflow(out->high, (dp_u128)borrow, &out->high);
+}
+
+static inline int dp_mul_256_u(dp_u256 a, dp_u128 b, dp_u256 *out)
+{
+    dp_u256 low = dp_mul_256(a.low, b);
+    dp_u128 high;
+    if (dp_mul_u(a.high, b, &high) || __builtin_add_overflow(high, low.high, &out->high))
+        return 1;
+    out->low = low.low;
+    return 0;
+}
+
+/* How many bits a value takes; 0 takes none. */
+static inline int dp_bits_u(dp_u128 a)
+{
+    uint64_t high = (uint64_t)(a >> 64), low = (uint64_t)a;
+    return high ? 128 - __builtin_clzll(high) : low ? 64 - __builtin_clzll(low) : 0;
+}
+
+static inline int dp_bits_256(dp_u256 a) { return a.high ? 128 + dp_bits_u(a.high) : dp_bits_u(a.low); }
+
+static inline dp_u256 dp_shift_left_256(dp_u256 a, int bits)
+{
+    dp_u256 shifted = {a.high, a.low};
+    if (bits >= 128) {
+        shifted.high = a.low << (bits - 128);
+        shifted.low = 0;
+    } else if (bits > 0) {
+        shifted.high = (a.high << bits) | (a.low >> (128 - bits));
+        shifted.low = a.low << bits;
+    }
+    return shifted;
+}
+
+/* n / d toward zero, and what remains; d > 0. One step for each bit of the quotient. */
+static inline dp_u256 dp_div_256(dp_u256 n, dp_u256 d, dp_u256 *remainder)
+{
+    dp_u256 quotient = {0, 0};
+    int bits = dp_bits_256(n) - dp_bits_256(d);
+    *remainder = n;
+    if (bits < 0)
+        return quotient;
+    if (n.high == 0) {
+        quotient.low = dp_div_trunc_u(n.low, d.low);
+        remainder->low = n.low - quotient.low * d.low;
+        return quotient;
+    }
+    d = dp_shift_left_256(d, bits);
+    for (;; bits--) {
+        quotient = dp_shift_left_256(quotient, 1);
+        if (dp_compare_256(*remainder, d) >= 0) {
+            (void)dp_sub_256(*remainder, d, remainder);
+            quotient.low |= 1;
+        }
+        if (bits == 0)
+            return quotient;
+        d.low = (d.low >> 1) | (d.high << 127);
+        d.high >>= 1;
+    }
+}
+
+/* -1, 0 or 1: a * b compared with c * d, exact. */
+static inline int dp_product_sign(dp_i128 a, dp_i128 b) { return (a == 0 || b == 0) ? 0 : ((a < 0) == (b < 0) ? 1 : -1); }
+
 static inline int dp_compare_products(dp_i128 a, dp_i128 b, dp_i128 c, dp_i128 d)
 {
-    dp_product256 left = dp_mul_256(a, b), right = dp_mul_256(c, d);
-    if (left.sign != right.sign)
-        return left.sign > right.sign ? 1 : -1;
-    int larger = left.high > right.high || (left.high == right.high && left.low > right.low);
-    int equal = left.high == right.high && left.low == right.low;
-    return equal ? 0 : (larger ? left.sign : -left.sign);
+    int left = dp_product_sign(a, b), right = dp_product_sign(c, d);
+    if (left != right)
+        return left > right ? 1 : -1;
+    return left * dp_compare_256(
+        dp_mul_256(dp_magnitude(a), dp_magnitude(b)), dp_mul_256(dp_magnitude(c), dp_magnitude(d)));
+}
+
+/* a * b / c toward minus infinity, the product in 256 bits; c > 0; 1 when the quotient does not fit. */
+static inline int dp_mul_div_floor(dp_i128 a, dp_i128 b, dp_i128 c, dp_i128 *out)
+{
+    dp_i128 product;
+    if (!dp_mul(a, b, &product)) {
+        *out = dp_div_floor(product, c);
+        return 0;
+    }
+    dp_u256 divisor = {0, (dp_u128)c}, remainder;
+    dp_u256 quotient = dp_div_256(dp_mul_256(dp_magnitude(a), dp_magnitude(b)), divisor, &remainder);
+    int negative = dp_product_sign(a, b) < 0;
+    if (quotient.high || quotient.low > (dp_u128)DP_I128_MAX - 1)
+        return 1;
+    return dp_signed(quotient.low + (negative && remainder.low != 0), negative, out);
 }
 
 #endif
