@@ -25,6 +25,7 @@ from dydx_perf.units import quote_quantums_to_usdc, to_decimal, usdc_to_quote_qu
 
 if TYPE_CHECKING:
     from dydx_perf.chain import Chain
+    from dydx_perf.explain import Explanation
 
 __all__ = ["Subaccount"]
 
@@ -378,6 +379,12 @@ class Subaccount(Account):
             self._webapp().free_collateral, self._effective_imf(found), found.initial_margin_fraction
         )
         return without_trailing_zeros(power)
+
+    def explain(self) -> Explanation:
+        """Set the chain's, the indexer's and the web app's figures side by side, differences with reasons."""
+        from dydx_perf.explain import explain
+
+        return explain(self)
 
     @property
     def basis(self) -> str:
