@@ -1,9 +1,9 @@
 """Columns of positions for Cython callers: the structs and one path per instruction set, no GIL needed.
 
 Nothing is checked here: lengths, market indexes and divisors are the caller's to check
-(`first_unlisted_market`, `first_bad_divisor`), and no out array may overlap another array. Each function works
-on rows [row, end) and returns the first row whose answer does not fit int64 (its outputs are 0; go on with
-the next), or end.
+(`first_unlisted_market`, `first_bad_divisor`), and no out array may overlap another array. Each function
+works on rows [row, end) and returns the first row whose answer does not fit int64 (its outputs are 0; go on
+with the next), or end.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t

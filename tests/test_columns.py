@@ -258,6 +258,31 @@ def test_a_hundred_thousand_ordinary_rows_are_exact_on_every_path(case: str) -> 
     check(case, rows)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_quotients_on_both_sides_of_the_fast_limit_are_exact_on_every_path(case: str) -> None:
+    # up to 2**49 an estimate is within one of the quotient; from 2**50 on it may not be, which shows where
+    # all five roundings count: operands past 2**53 over a divisor that no double holds
+    rng = np.random.default_rng(49)
+    rows: list[tuple[int, ...]] = []
+    for bits, size, k, nudge in zip(
+        rng.uniform(48, 52, 30_000).tolist(),
+        rng.uniform(54, 58, 30_000).tolist(),
+        rng.integers(10**17, 10**18, 30_000).tolist(),
+        rng.integers(-9, 10, 30_000).tolist(),
+        strict=True,
+    ):
+        divisor = MILLION if case == "funding" else k | 1
+        quantums = int(2**size) | 1
+        other = int(2**bits) * divisor // quantums + nudge
+        if case == "funding":
+            rows.append((quantums, 0, other))
+        elif case == "pnl":
+            rows.append((-quantums, max(-other, 0), max(other, 0), divisor))
+        else:
+            rows.append((quantums, max(other, 0), divisor, 999_999, 1_000_001, 999_983))
+    check(case, rows)
+
+
 def test_rows_that_do_not_fit_are_named_and_the_rest_is_exact() -> None:
     good, bad = (3, 0, 2 * MILLION), (INT64_MIN, 0, INT64_MAX)
     rows = [bad, *[good] * 9, bad, bad, good, *[bad] * 20, good]
