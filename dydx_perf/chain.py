@@ -1,57 +1,47 @@
 """Parameters and prices of all markets, as of one block.
 
-A `Chain` is filled from what a node answers, from a genesis document, from the indexer's market list, from plain
-values, or from the sample that ships here and says that it is one. There is no `mainnet()`: live numbers come
-from a live source.
+A `Chain` is filled from what a node answers, from a genesis document, from the indexer's market list, from
+plain values, or from the sample that ships here and says that it is one. There is no `mainnet()`: live
+numbers come from a live source.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib.resources import files
-from typing import Any
+from typing import Any, Self, TypeVar
 
+from dydx_perf.chain_sources import ChainState, genesis_state, indexer_state, node_state, sample_state
 from dydx_perf.errors import InputError, UnknownMarketError
-from dydx_perf.exact.liquidation import LiquidationsConfig
 from dydx_perf.kernel import BASES, MarketTable
-from dydx_perf.market import Amount, Basis, Market, checked_height
+from dydx_perf.market import (
+    MAX_HEIGHT,
+    Amount,
+    Basis,
+    Market,
+    checked_height,
+    checked_integer,
+    checked_source,
+)
+from dydx_perf.parameters import FeeTier, ProtocolParameters
 
 __all__ = ["Chain", "FeeTier", "ProtocolParameters"]
 
 SAMPLES = ("v9",)
 
-
-@dataclass(frozen=True, slots=True)
-class FeeTier:
-    """Fees of one tier, ppm of the quote amount; a negative fee is a rebate."""
-
-    name: str
-    absolute_volume_requirement: int  # quote quantums in 30 days
-    total_volume_share_requirement_ppm: int
-    maker_volume_share_requirement_ppm: int
-    maker_fee_ppm: int
-    taker_fee_ppm: int
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class ProtocolParameters:
-    """What holds for every market; defaults are those of the mainnet genesis."""
-
-    funding_rate_clamp_factor_ppm: int = 6_000_000
-    premium_vote_clamp_factor_ppm: int = 60_000_000
-    min_num_votes_per_sample: int = 15
-    liquidations: LiquidationsConfig = LiquidationsConfig(
-        max_liquidation_fee_ppm=15_000,
-        min_position_notional_liquidated=1_000_000_000,
-        max_position_portion_liquidated_ppm=100_000,
-        max_notional_liquidated=100_000_000_000,
-        max_quantums_insurance_lost=1_000_000_000_000,
-        bankruptcy_adjustment_ppm=1_000_000,
-        spread_to_maintenance_margin_ratio_ppm=1_500_000,
-    )
-    fee_tiers: tuple[FeeTier, ...] = field(default=())
+def _listed(argument: str, values: Iterable[T], kind: type[T], allowed: str) -> list[T]:
+    """Return `values` as a list, when each is of that kind."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise InputError(argument, values, f"an iterable of {allowed}")
+    listed = list(values)
+    for index, value in enumerate(listed):
+        if not isinstance(value, kind):
+            raise InputError(f"{argument}[{index}]", value, f"an iterable of {allowed}")
+    return listed
 
 
 class Chain:
@@ -68,6 +58,9 @@ class Chain:
         When that block was made, kept as given and shown with every risk; nothing here reads a clock.
     description : str, optional
         Where the values are from, in words.
+    without_price : iterable of str, optional
+        Tickers of markets that the source lists without an oracle price. They cannot be valued, so they are
+        no markets of this chain: who asks for one, or holds a position in one, gets an `UnknownMarketError`.
 
     Notes
     -----
@@ -82,21 +75,35 @@ class Chain:
         height: int | None = None,
         time: object = None,
         description: str = "",
+        without_price: Iterable[str] = (),
     ) -> None:
+        if not isinstance(parameters, ProtocolParameters | None):
+            raise InputError("parameters", parameters, "ProtocolParameters")
+        if not isinstance(description, str):
+            raise InputError("description", description, "a text")
+        checked_height(height)
+        taken = _listed("markets", markets, Market, "Market objects")
         self.parameters = ProtocolParameters() if parameters is None else parameters
         self.description = description
+        self._without_price = tuple(_listed("without_price", without_price, str, "tickers"))
         self._table = MarketTable()
-        self._table.set_block(None if height is None else checked_height(height), time)
+        self._table.set_block(height, time)
         self._markets: dict[str, Market] = {}
         self._by_id: dict[int, Market] = {}
-        for market in markets:
+        # All are checked before the first is taken: a market can be in one chain only, for good.
+        tickers, perpetual_ids = set[str](), set[int]()
+        for market in taken:
+            self._check_new(market, tickers, perpetual_ids)
+            tickers.add(market.ticker)
+            perpetual_ids.add(market.perpetual_id)
+        for market in taken:
             self.add(market)
 
     # -- where it comes from
 
     @classmethod
-    def sample(cls, name: str) -> Chain:
-        """The parameters that ship with the package, called what they are: a sample, of no live chain.
+    def sample(cls, name: str) -> Self:
+        """Take the parameters that ship with the package, called what they are: a sample, of no live chain.
 
         Parameters
         ----------
@@ -105,26 +112,29 @@ class Chain:
         """
         if name not in SAMPLES:
             raise InputError("name", name, " or ".join(SAMPLES))
-        from dydx_perf.chain_sources import sample_chain
-
-        return sample_chain(json.loads((files("dydx_perf.data") / f"{name}.json").read_text("utf-8")))
-
-    @classmethod
-    def from_genesis(cls, document: Mapping[str, Any]) -> Chain:
-        """From a genesis document (`app_state` of prices, perpetuals, clob …), for example a node's genesis.json."""
-        from dydx_perf.chain_sources import genesis_chain
-
-        return genesis_chain(document)
+        document = json.loads((files("dydx_perf.data") / f"{name}.json").read_text("utf-8"))
+        return cls._of(sample_state(document))
 
     @classmethod
-    def from_indexer(cls, perpetual_markets: Mapping[str, Any]) -> Chain:
-        """From the indexer's `/v4/perpetualMarkets` answer, or the contents of a `v4_markets` snapshot.
+    def from_genesis(cls, document: Mapping[str, Any]) -> Self:
+        """Read a genesis document: `app_state` of prices, perpetuals, clob and so on.
 
-        The indexer does not publish price exponents, funding indices or custom fractions: the basis is "estimate".
+        It is the chain's own state before the block `initial_height`: basis "chain", and the height is that
+        of the block before. A document without `initial_height` is of no known block: basis "estimate".
         """
-        from dydx_perf.chain_sources import indexer_chain
+        return cls._of(genesis_state(document))
 
-        return indexer_chain(perpetual_markets)
+    @classmethod
+    def from_indexer(cls, perpetual_markets: Mapping[str, Any]) -> Self:
+        """Read the indexer's `/v4/perpetualMarkets` answer, or the contents of a `v4_markets` snapshot.
+
+        The indexer does not publish price exponents, funding indices or custom fractions, and what it
+        publishes is not of one block: the basis is "estimate". Funding indices are 0, for the indexer's USDC
+        balances already contain the funding of open positions. The exponent is ``-15 - atomic_resolution``,
+        as in every market seen so far, where the price fits it. Caps that an answer does not have are 0: no
+        scaling.
+        """
+        return cls._of(indexer_state(perpetual_markets))
 
     @classmethod
     def from_node(
@@ -138,8 +148,8 @@ class Chain:
         perpetuals_params: Any = None,
         height: int | None = None,
         time: object = None,
-    ) -> Chain:
-        """From the messages of a node's queries (v4-proto objects, or any with the same fields).
+    ) -> Self:
+        """Read the messages of a node's queries (v4-proto objects, or any with the same fields).
 
         Parameters
         ----------
@@ -147,18 +157,34 @@ class Chain:
             `Perpetual`, `LiquidityTier`, `MarketPrice`, `ClobPair` as the queries give them.
         height : int, optional
             Block they were all read at. With it the basis is "chain", without it "estimate".
-        """
-        from dydx_perf.chain_sources import node_chain
 
-        return node_chain(
-            perpetuals,
-            liquidity_tiers,
-            market_prices,
-            clob_pairs,
-            liquidations_config,
-            perpetuals_params,
-            height,
-            time,
+        Raises
+        ------
+        InputError
+            Names the field; also for a perpetual whose tier or price is not among those given.
+        """
+        return cls._of(
+            node_state(
+                perpetuals,
+                liquidity_tiers,
+                market_prices,
+                clob_pairs,
+                liquidations_config,
+                perpetuals_params,
+                height,
+                time,
+            )
+        )
+
+    @classmethod
+    def _of(cls, state: ChainState) -> Self:
+        return cls(
+            state.markets,
+            parameters=state.parameters,
+            height=state.height,
+            time=state.time,
+            description=state.description,
+            without_price=state.without_price,
         )
 
     # -- markets
@@ -167,22 +193,37 @@ class Chain:
         """Take in one more market."""
         if not isinstance(market, Market):
             raise InputError("market", market, "a Market")
-        if market.ticker in self._markets:
-            raise InputError("ticker", market.ticker, "a ticker that this chain does not have yet")
-        if market.perpetual_id in self._by_id:
-            raise InputError("perpetual_id", market.perpetual_id, "a perpetual that this chain does not have yet")
+        self._check_new(market, self._markets, self._by_id)
         market._enter(self._table)
         self._markets[market.ticker] = market
         self._by_id[market.perpetual_id] = market
 
+    @staticmethod
+    def _check_new(market: Market, tickers: Container[str], perpetual_ids: Container[int]) -> None:
+        if market.ticker in tickers:
+            raise InputError("ticker", market.ticker, "a ticker that this chain does not have yet")
+        if market.perpetual_id in perpetual_ids:
+            raise InputError(
+                "perpetual_id", market.perpetual_id, "a perpetual that this chain does not have yet"
+            )
+        market._check_free()
+
+    def _find(self, market: object) -> Market | None:
+        # Of these two types only: True and 1.0 would find perpetual 1.
+        if isinstance(market, str):
+            return self._markets.get(market)
+        if isinstance(market, int) and not isinstance(market, bool):
+            return self._by_id.get(market)
+        return None
+
     def __getitem__(self, market: str | int) -> Market:
-        found = self._markets.get(market) if isinstance(market, str) else self._by_id.get(market)
+        found = self._find(market)
         if found is None:
             raise UnknownMarketError(market)
         return found
 
     def __contains__(self, market: object) -> bool:
-        return market in self._markets or market in self._by_id
+        return self._find(market) is not None
 
     def __iter__(self) -> Iterator[Market]:
         return iter(self._markets.values())
@@ -194,6 +235,11 @@ class Chain:
     def tickers(self) -> tuple[str, ...]:
         """Tickers of all markets, in the order they came in."""
         return tuple(self._markets)
+
+    @property
+    def without_price(self) -> tuple[str, ...]:
+        """Tickers that the source lists without an oracle price: no markets here until they are added."""
+        return tuple(ticker for ticker in self._without_price if ticker not in self._markets)
 
     @property
     def table(self) -> MarketTable:
@@ -212,9 +258,9 @@ class Chain:
         height, basis
             As for `Market.set_oracle_price`.
         """
-        checked_height(height)
-        if basis is not None and basis not in BASES:
-            raise InputError("basis", basis, " or ".join(BASES))
+        checked_source(height, basis)
+        if not isinstance(prices, Mapping):
+            raise InputError("prices", prices, "a mapping of ticker to oracle price")
         checked = [
             (self[ticker], Market._checked_price(f"prices[{ticker!r}]", price, self[ticker].price_exponent))
             for ticker, price in prices.items()
@@ -227,7 +273,7 @@ class Chain:
 
         A feed calls it after it applied every change up to that block.
         """
-        checked = checked_height(height)
+        checked = checked_integer("height", height, 0, MAX_HEIGHT)
         for market in self:
             market._confirm(checked)
         self._table.set_block(checked, time)

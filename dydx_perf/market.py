@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from dydx_perf.errors import InputError
 from dydx_perf.exact.margin import adjusted_initial_margin_ppm, notional
@@ -33,6 +33,8 @@ Basis = Literal["chain", "estimate", "sample"]
 INPUTS = ("oracle_price", "funding_index", "open_interest", "liquidity_tier")
 ONE_MILLION = 1_000_000
 UINT32_MAX, UINT64_MAX = 2**32 - 1, 2**64 - 1
+MAX_HEIGHT = 2**62
+MAX_TICKER = 64  # characters
 STATUSES = (
     "ACTIVE", "PAUSED", "CANCEL_ONLY", "POST_ONLY", "INITIALIZING", "FINAL_SETTLEMENT",
 )  # fmt: skip
@@ -48,16 +50,44 @@ def checked_integer(argument: str, value: object, lowest: int | None, highest: i
     return value
 
 
+def checked_choice(argument: str, value: object, choices: tuple[str, ...]) -> str:
+    """Return `value` when it is one of these texts."""
+    if not isinstance(value, str) or value not in choices:
+        raise InputError(argument, value, " or ".join(choices))
+    return value
+
+
+def is_ticker(ticker: object) -> bool:
+    """Tell whether `ticker` is a text that a market may have for a name."""
+    return isinstance(ticker, str) and 0 < len(ticker) <= MAX_TICKER
+
+
 def checked_basis(basis: object) -> int:
     """Return the place of `basis` in BASES."""
-    if basis not in BASES:
-        raise InputError("basis", basis, " or ".join(BASES))
-    return BASES.index(str(basis))
+    return BASES.index(checked_choice("basis", basis, BASES))
 
 
 def checked_height(height: object) -> int:
     """Return a block height, -1 for None."""
-    return -1 if height is None else checked_integer("height", height, 0, 2**62)
+    return -1 if height is None else checked_integer("height", height, 0, MAX_HEIGHT)
+
+
+def checked_source(height: object, basis: object) -> tuple[int, int]:
+    """Return height and basis as numbers; by default "chain" with a height, "estimate" without."""
+    checked = checked_height(height)
+    if basis is None:
+        return checked, checked_basis("estimate" if height is None else "chain")
+    code = checked_basis(basis)
+    if basis == "chain" and height is None:
+        raise InputError("basis", basis, "chain only with the height of the block that had the value")
+    return checked, code
+
+
+class _Tier(TypedDict):
+    initial_margin_ppm: int
+    maintenance_fraction_ppm: int
+    open_interest_lower_cap: int
+    open_interest_upper_cap: int
 
 
 class Market:
@@ -95,7 +125,7 @@ class Market:
     height : int, optional
         Block of these values.
     basis : "chain", "estimate" or "sample"
-        Where they are from. Only values of the chain itself are "chain".
+        Where they are from. Only values of the chain itself, at a known height, are "chain".
 
     Raises
     ------
@@ -128,20 +158,19 @@ class Market:
         height: int | None = None,
         basis: Basis = "estimate",
     ) -> None:
-        if not isinstance(ticker, str) or not 0 < len(ticker) <= 64:
+        if not is_ticker(ticker):
             raise InputError("ticker", ticker, "a text of 1 to 64 characters, like BTC-USD")
-        if market_type not in ("cross", "isolated"):
-            raise InputError("market_type", market_type, "cross or isolated")
-        if status not in STATUSES:
-            raise InputError("status", status, ", ".join(STATUSES))
+        checked_choice("market_type", market_type, ("cross", "isolated"))
+        checked_choice("status", status, STATUSES)
         checked_integer("price_exponent", price_exponent, -32, 32)
+        checked_integer("perpetual_id", perpetual_id, 0, UINT32_MAX)
         self._ticker = ticker
         self._clob_pair_id = checked_integer(
             "clob_pair_id", perpetual_id if clob_pair_id is None else clob_pair_id, 0, UINT32_MAX
         )
         self._impact_notional = checked_integer("impact_notional", impact_notional, 0, UINT64_MAX)
         self._perpetual = Perpetual(
-            perpetual_id=checked_integer("perpetual_id", perpetual_id, 0, UINT32_MAX),
+            perpetual_id=perpetual_id,
             atomic_resolution=checked_integer("atomic_resolution", atomic_resolution, -32, 32),
             price=self._checked_price("oracle_price", oracle_price, price_exponent),
             exponent=price_exponent,
@@ -164,7 +193,8 @@ class Market:
                 status,
             ),
         )
-        self._sources = dict.fromkeys(INPUTS, (checked_height(height), checked_basis(basis)))
+        checked_basis(basis)
+        self._sources = dict.fromkeys(INPUTS, checked_source(height, basis))
         self._table: MarketTable | None = None
         self._index = -1
 
@@ -178,11 +208,11 @@ class Market:
         return price
 
     @staticmethod
-    def _checked_tier(initial: int, fraction: int, lower: int, upper: int) -> dict[str, int]:
+    def _checked_tier(initial: int, fraction: int, lower: int, upper: int) -> _Tier:
         checked_integer("open_interest_lower_cap", lower, 0, UINT64_MAX)
         checked_integer("open_interest_upper_cap", upper, 0, UINT64_MAX)
         if upper and lower > upper:
-            raise InputError("open_interest_lower_cap", lower, f"0 to the upper cap, {upper}")
+            raise InputError("open_interest_lower_cap", lower, f"0 to the upper cap, {upper} quote quantums")
         return {
             "initial_margin_ppm": checked_integer("initial_margin_ppm", initial, 0, ONE_MILLION),
             "maintenance_fraction_ppm": checked_integer("maintenance_fraction_ppm", fraction, 0, ONE_MILLION),
@@ -194,11 +224,14 @@ class Market:
 
     def _enter(self, table: MarketTable) -> None:
         """Become a row of `table`."""
+        self._check_free()
+        self._index = table.add()  # may run out of memory: then this market is in no chain still
+        self._table = table
+        self._write()
+
+    def _check_free(self) -> None:
         if self._table is not None:
             raise InputError("market", self._ticker, "a market that is in no chain yet")
-        self._table = table
-        self._index = table.add()
-        self._write()
 
     def _write(self) -> None:
         if self._table is None:
@@ -224,8 +257,7 @@ class Market:
         self, name: str, height: int | None, basis: Basis | None, change: Callable[[Perpetual], Perpetual]
     ) -> None:
         """Apply one checked change, note where it is from, and bring the table up to date."""
-        given: Basis = "estimate" if height is None else "chain"
-        source = checked_height(height), checked_basis(given if basis is None else basis)
+        source = checked_source(height, basis)
         self._perpetual = change(self._perpetual)
         self._sources[name] = source
         self._write()
