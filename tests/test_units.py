@@ -25,7 +25,7 @@ def without_kernels() -> ModuleType:
 
     def refuse(name: str, *rest: Any, **named: Any) -> Any:
         if name == "dydx_perf.ext.numtext":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name)
         return found(name, *rest, **named)
 
     builtins.__import__ = refuse
