@@ -76,8 +76,8 @@ cdef inline status_t price_scale(
     if market.power < 0:
         denominator[0] = pow10(<unsigned int>(-market.power))
         return STATUS_OK
-    if mul_u(numerator[0], pow10(<unsigned int>market.power), numerator):
-        return STATUS_OUT_OF_RANGE
+    if mul_u(numerator[0], pow10(<unsigned int>market.power), numerator) or numerator[0] >> 127:
+        return STATUS_OUT_OF_RANGE  # it is a divisor, and a divisor is signed
     return STATUS_OK
 
 
