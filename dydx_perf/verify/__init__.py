@@ -1,8 +1,9 @@
 """Run vector files through the installed package: are our integers the chain's.
 
 A row counts as identical only when every answer computed from its input equals the chain's, names
-and kinds of failures included. A line, function or field that is not understood counts as not
-identical, and so does the unreadable rest of a damaged file.
+and kinds of failures included: the whole answer of the plain integers, and all that the compiled kernels
+compute of it. A line, function or field that is not understood counts as not identical, and so does the
+unreadable rest of a damaged file.
 """
 
 import argparse
@@ -10,14 +11,16 @@ import gzip
 import json
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from dydx_perf.errors import ChainError, InputError
-from dydx_perf.verify.answers import ANSWERS, chain_error_out
+from dydx_perf.kernel import COMPILED
+from dydx_perf.verify.answers import ANSWERS, Answer, chain_error_out
 from dydx_perf.verify.fields import Fields, NotUnderstoodError
 
 __all__ = ["FileReport", "main", "shipped_vectors", "vector_files", "verify_file", "verify_row"]
@@ -27,6 +30,37 @@ SUFFIXES = (".jsonl.gz", ".jsonl")
 PARTIAL_TAG = "repo_test"
 REASONS_KEPT = 5
 LONGEST_LINE = 64 * 2**20
+
+
+#: function and input of a row -> members of the answer that kernels compute, None where they decline
+KernelAnswer = Callable[[str, object], Answer | None]
+
+
+def no_kernels(function: str, members: object) -> Answer | None:
+    """Decline everything: a build without compiled modules."""
+    return None
+
+
+kernel_answer: KernelAnswer = no_kernels
+KERNEL_FUNCTIONS: frozenset[str] = frozenset()
+if COMPILED:
+    from dydx_perf.verify.kernels import KERNELS, kernel_answer
+
+    KERNEL_FUNCTIONS = frozenset(KERNELS)
+
+
+@dataclass
+class Engines:
+    """How many rows of each function the plain integers answered, and how many the kernels."""
+
+    exact: Counter[str] = field(default_factory=Counter)
+    kernel: Counter[str] = field(default_factory=Counter)
+
+    def lines(self) -> Iterator[str]:
+        """One line per function."""
+        for function, rows in self.exact.items():
+            kernel = f"kernel {self.kernel[function]}" if function in KERNEL_FUNCTIONS else "no kernel"
+            yield f"{function}: exact {rows}, {kernel}"
 
 
 @dataclass
@@ -69,12 +103,12 @@ def vector_files(folder: Path) -> list[Path]:
     return found
 
 
-def verify_file(path: Path) -> FileReport:
-    """Compare every row of one file."""
+def verify_file(path: Path, engines: Engines | None = None) -> FileReport:
+    """Compare every row of one file; `engines` counts who answered."""
     report = FileReport(path.name)
     try:
         for line in read_lines(path):
-            report.count(verify_row(line))
+            report.count(verify_row(line, engines))
     except (OSError, EOFError, zlib.error) as damage:
         report.count(f"the file cannot be read from here on: {damage}")
     if report.rows == 0:
@@ -90,14 +124,18 @@ def read_lines(path: Path) -> Iterator[bytes]:
             yield line.removesuffix(b"\n")
 
 
-def verify_row(line: bytes | str) -> str | None:
+def verify_row(line: bytes | str, engines: Engines | None = None) -> str | None:
     """None when the row is identical, else the reason why it is not."""
     try:
         row = parse_row(line)
-        answer = answer_row(row)
+        answer, part = answer_row(row)
     except NotUnderstoodError as reason:
         return str(reason)
-    return compare(answer, row["out"], partial=str(row.get("tag", "")).startswith(PARTIAL_TAG))
+    if engines is not None:
+        engines.exact[row["fn"]] += 1
+        engines.kernel[row["fn"]] += part is not None
+    partial = str(row.get("tag", "")).startswith(PARTIAL_TAG)
+    return compare(answer, row["out"], partial) or compare_part(part or {}, row["out"], partial)
 
 
 def parse_row(line: bytes | str) -> dict[str, Any]:
@@ -128,20 +166,23 @@ def no_constant(name: str) -> None:
     raise NotUnderstoodError(f"{name} is not a number")
 
 
-def answer_row(row: dict[str, Any]) -> dict[str, Any]:
-    """Return what `exact` answers to the row's input."""
+def answer_row(row: dict[str, Any]) -> tuple[Answer, Answer | None]:
+    """Return what `exact` answers to the row's input, and what the kernels do."""
     function = ANSWERS.get(row["fn"]) if isinstance(row["fn"], str) else None
     if function is None:
         raise NotUnderstoodError(f"unknown function {row['fn']!r:.60}")
     fields = Fields(row["in"])
+    part: Answer | None = None
     try:
+        if row["fn"] in KERNEL_FUNCTIONS:
+            part = kernel_answer(row["fn"], row["in"])
         answer = function(fields)
     except ChainError as refusal:
-        return chain_error_out(refusal)
+        return chain_error_out(refusal), part
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as failure:
         raise NotUnderstoodError(f"no answer: {type(failure).__name__}: {failure}") from failure
     fields.done()
-    return answer
+    return answer, part
 
 
 def compare(answer: dict[str, Any], expected: dict[str, Any], partial: bool) -> str | None:
@@ -153,6 +194,23 @@ def compare(answer: dict[str, Any], expected: dict[str, Any], partial: bool) -> 
         return None
     name = next((n for n in {**shared, **expected} if not same(shared.get(n), expected.get(n))), "out")
     return f"{name}: {shared.get(name)!r:.120} is not the chain's {expected.get(name)!r:.120}"
+
+
+def compare_part(part: Answer, expected: dict[str, Any], partial: bool) -> str | None:
+    """None when the chain's answer holds every member of `part`."""
+    for name, value in part.items():
+        if partial and name not in expected:
+            continue
+        if not contains(expected.get(name), value):
+            return f"{name}: {value!r:.120} of a kernel is not the chain's {expected.get(name)!r:.120}"
+    return None
+
+
+def contains(whole: Any, part: Any) -> bool:
+    """Whether each member of `part`, at any depth of objects, is the same in `whole`."""
+    if isinstance(whole, dict) and isinstance(part, dict):
+        return all(name in whole and contains(whole[name], part[name]) for name in part)
+    return same(whole, part)
 
 
 def same(a: Any, b: Any) -> bool:
@@ -179,7 +237,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         help="folders (or files) of vectors; the shipped ones if none",
     )
-    folders = parser.parse_args(arguments).folders or [shipped_vectors()]
+    parser.add_argument(
+        "--engines",
+        action="store_true",
+        help="say at the end how many rows of each function a kernel answered",
+    )
+    options = parser.parse_args(arguments)
+    folders = options.folders or [shipped_vectors()]
+    engines = Engines()
     try:
         paths = [path for folder in folders for path in vector_files(folder)]
     except InputError as refusal:
@@ -187,11 +252,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     reports = []
     for path in paths:
-        report = verify_file(path)
+        report = verify_file(path, engines)
         reports.append(report)
         print(f"{report.name}: {report.identical} of {report.rows} identical", flush=True)
         for reason in report.reasons:
             print(reason, file=sys.stderr)
     identical, rows = sum(r.identical for r in reports), sum(r.rows for r in reports)
     print(f"total: {identical} of {rows} identical")
+    if options.engines:
+        print(*engines.lines(), sep="\n")
     return 0 if all(report.ok for report in reports) else 1
