@@ -195,39 +195,31 @@ static inline int dp_mul_pow10_trunc(dp_u128 value, int32_t power, dp_u128 *out)
     return power > 38 || dp_mul_u(value, dp_pow10((uint32_t)power), out);
 }
 
-/* floor(quantums * multiplier / divisor) through a reciprocal prepared by dp_reciprocal.
+/* floor(quantums * multiplier / divisor) without a division; whole and fraction come from dp_prepare_scale.
  *
- * Domain: the result is at most 2**62 (see dp_fast_limit), divisor < 2**63. With the reciprocal
- * R = floor(multiplier * 2**shift / divisor) the estimate floor(quantums * R / 2**shift) is the answer or one
- * less, since quantums < 2**shift there. Then the remainder lies in [0, 2 * divisor) and is exact in 64 bits. */
+ * Domain: the result is at most 2**56 (see dp_fast_limit), divisor < 2**63. With
+ *     multiplier / divisor = whole + f,   fraction = floor(f * 2**64),
+ * quantums * fraction / 2**64 falls short of quantums * f by less than quantums / 2**64 < 1, so the estimate is
+ * the answer or one less. The remainder then lies in [0, 2 * divisor) and is exact in 64 bits. */
 static inline uint64_t dp_scale_trunc(
-    uint64_t quantums, uint64_t multiplier, uint64_t divisor, uint64_t reciprocal, uint32_t shift)
+    uint64_t quantums, uint64_t multiplier, uint64_t divisor, uint64_t whole, uint64_t fraction)
 {
-    uint64_t estimate = (uint64_t)(((dp_u128)quantums * reciprocal) >> shift);
+    uint64_t estimate = quantums * whole + (uint64_t)(((dp_u128)quantums * fraction) >> 64);
     uint64_t remainder = quantums * multiplier - estimate * divisor;
     return estimate + (remainder >= divisor);
 }
 
-/* R = floor(multiplier * 2**shift / divisor) with its top bit set; multiplier > 0, divisor > 0. */
-static inline uint64_t dp_reciprocal(uint64_t multiplier, uint64_t divisor, uint32_t *shift)
+/* multiplier / divisor as a whole number and a fraction of 2**64, toward zero; divisor > 0. */
+static inline void dp_prepare_scale(uint64_t multiplier, uint64_t divisor, uint64_t *whole, uint64_t *fraction)
 {
-    dp_u128 quotient = multiplier / divisor, remainder = multiplier % divisor;
-    uint32_t steps = 0;
-    while (quotient < ((dp_u128)1 << 63)) {
-        remainder <<= 1;
-        quotient = (quotient << 1) | (remainder >= divisor);
-        if (remainder >= divisor)
-            remainder -= divisor;
-        steps++;
-    }
-    *shift = steps;
-    return (uint64_t)quotient;
+    *whole = multiplier / divisor;
+    *fraction = (uint64_t)(((dp_u128)(multiplier % divisor) << 64) / divisor);
 }
 
-/* Largest size whose scaled value is at most 2**62, itself at most 2**62. */
+/* Largest size whose scaled value is at most 2**56 (72 billion USDC), itself at most 2**62; multiplier > 0. */
 static inline int64_t dp_fast_limit(uint64_t multiplier, uint64_t divisor)
 {
-    dp_u128 limit = ((dp_u128)1 << 62) * divisor / multiplier;
+    dp_u128 limit = ((dp_u128)1 << 56) * divisor / multiplier;
     return limit > ((dp_u128)1 << 62) ? (int64_t)1 << 62 : (int64_t)limit;
 }
 

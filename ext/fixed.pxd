@@ -51,8 +51,9 @@ cdef extern from "dydx_perf/ext/fixed.h" nogil:
     i128 million_floor "dp_million_floor"(i128 value)
     uint64_t mul_ppm_ceil_64 "dp_mul_ppm_ceil_64"(uint64_t value, uint32_t ppm)
     uint64_t scale_trunc "dp_scale_trunc"(
-        uint64_t quantums, uint64_t multiplier, uint64_t divisor, uint64_t reciprocal, uint32_t shift)
-    uint64_t reciprocal "dp_reciprocal"(uint64_t multiplier, uint64_t divisor, uint32_t *shift)
+        uint64_t quantums, uint64_t multiplier, uint64_t divisor, uint64_t whole, uint64_t fraction)
+    void prepare_scale "dp_prepare_scale"(
+        uint64_t multiplier, uint64_t divisor, uint64_t *whole, uint64_t *fraction)
     int64_t fast_limit "dp_fast_limit"(uint64_t multiplier, uint64_t divisor)
     int compare_products "dp_compare_products"(i128 a, i128 b, i128 c, i128 d)
     u256 mul_256 "dp_mul_256"(u128 x, u128 y)

@@ -82,10 +82,9 @@ def position_risk(perpetual, quantums, quote_balance=0, custom_imf_ppm=0, wide=F
     position.custom_imf_ppm = custom_imf_ppm
     if wide:
         market.fast_quantums = -1
-    risk.nc = 0
-    risk.imr = 0
-    risk.mmr = 0
-    if add_position_risk(&market, &position, &risk) != STATUS_OK:
+    position.market = 0
+    position.funding_index = market.funding_index
+    if account_risk(&market, &position, 1, 0, &risk) != STATUS_OK:
         return None
     return i128_to_object(risk.nc), i128_to_object(risk.imr), i128_to_object(risk.mmr)
 

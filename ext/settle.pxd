@@ -4,7 +4,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
 
-from dydx_perf.ext.fixed cimport add, i128, million_floor, mul_i64, sub, sub_i64
+from dydx_perf.ext.fixed cimport add, i128, million_floor, mul_i64, sub_i64
 from dydx_perf.ext.structs cimport STATUS_OK, STATUS_OUT_OF_RANGE, market_t, position_t, status_t
 
 
@@ -13,9 +13,10 @@ cdef inline status_t settlement_ppm(
 ) noexcept nogil:
     """-(perpetual_index - position_index) * quantums, exact; ppm of a quote quantum."""
     cdef int64_t difference
-    if sub_i64(perpetual_index, position_index, &difference):
+    if sub_i64(position_index, perpetual_index, &difference):
         return STATUS_OUT_OF_RANGE
-    return STATUS_OK if not sub(0, mul_i64(difference, quantums), out) else STATUS_OUT_OF_RANGE
+    out[0] = mul_i64(difference, quantums)
+    return STATUS_OK
 
 
 cdef inline i128 settlement_floor(i128 ppm) noexcept nogil:

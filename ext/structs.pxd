@@ -23,13 +23,14 @@ cdef enum status_t:
 cdef struct market_t:
     uint64_t multiplier                  # price * 10**max(power, 0)
     uint64_t divisor                     # 10**max(-power, 0)
-    uint64_t reciprocal                  # floor(multiplier * 2**shift / divisor), top bit set
+    uint64_t whole                       # multiplier / divisor, toward zero
+    uint64_t fraction                    # and what is left of it, times 2**64
     int64_t fast_quantums                # sizes up to this magnitude take the 64-bit path; -1: none does
     int64_t funding_index
-    uint32_t shift
     uint32_t initial_margin_ppm
     uint32_t maintenance_fraction_ppm
     uint32_t scaled_initial_margin_ppm   # by open interest
+    uint32_t basis                       # 0 chain, 1 estimate, 2 sample
     int64_t height                       # block of the oldest input; -1: not known
     uint64_t price
     int64_t open_interest                # base quantums, long side
@@ -38,9 +39,7 @@ cdef struct market_t:
     int32_t power                        # exponent + atomic_resolution + 6
     int32_t exponent                     # of the oracle price
     uint32_t perpetual_id
-    uint32_t basis                       # 0 chain, 1 estimate, 2 sample
     uint32_t in_range                    # 0: an input does not fit these fields, nothing here may be used
-    uint32_t reserved
 
 # A position of an account.
 cdef struct position_t:
