@@ -3,6 +3,7 @@
 # i128 and u128 are declared as 64-bit types because Cython knows no wider ones: they must never become Python
 # objects by themselves (i128_to_object does it), nor be divided with an operator.
 
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 
@@ -109,7 +110,7 @@ cdef inline bint object_to_power(object value, int32_t *out) except -1:
     """Store a power of ten that may be negated; False past a million either way."""
     if not -1000000 <= value <= 1000000:
         return False
-    out[0] = value
+    out[0] = PyNumber_Index(value)  # a float would be cut, not refused
     return True
 
 
@@ -117,7 +118,7 @@ cdef inline bint object_to_u32(object value, uint32_t *out) except -1:
     """Store a Python int; False when it is negative or does not fit 32 bits."""
     if not 0 <= value < (1 << 32):
         return False
-    out[0] = value
+    out[0] = PyNumber_Index(value)  # a float would be cut, not refused
     return True
 
 
@@ -125,7 +126,7 @@ cdef inline bint object_to_i32(object value, int32_t *out) except -1:
     """Store a Python int; False when it does not fit 32 bits."""
     if not -(1 << 31) <= value < (1 << 31):
         return False
-    out[0] = value
+    out[0] = PyNumber_Index(value)  # a float would be cut, not refused
     return True
 
 
@@ -133,7 +134,7 @@ cdef inline bint object_to_i64(object value, int64_t *out) except -1:
     """Store a Python int; False when it does not fit 64 bits."""
     if not -(1 << 63) <= value < (1 << 63):
         return False
-    out[0] = value
+    out[0] = PyNumber_Index(value)  # a float would be cut, not refused
     return True
 
 
@@ -141,5 +142,5 @@ cdef inline bint object_to_u64(object value, uint64_t *out) except -1:
     """Store a Python int; False when it is negative or does not fit 64 bits."""
     if not 0 <= value < (1 << 64):
         return False
-    out[0] = value
+    out[0] = PyNumber_Index(value)  # a float would be cut, not refused
     return True
