@@ -290,8 +290,9 @@ class Chain:
 
     @property
     def basis(self) -> str:
-        """The weakest basis of all markets."""
-        return max((market.basis for market in self), key=BASES.index, default=BASES[0])
+        """The weakest basis of all markets; of none, "chain" where the height is known."""
+        empty = "estimate" if self.height is None else "chain"
+        return max((market.basis for market in self), key=BASES.index, default=empty)
 
     def __repr__(self) -> str:
         height = "" if self.height is None else f", height={self.height}"
