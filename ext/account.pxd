@@ -32,10 +32,9 @@ cdef class OraclePrice:
 
 cdef class Account:
     cdef readonly MarketTable table
-    cdef readonly dict row_of        # name of a market -> row of its position
+    cdef dict row_of                # name of a market -> row of its position; not shown: it is trusted
     cdef position_t *rows
     cdef size_t count
-    cdef size_t capacity
     cdef int64_t usdc_quantums
     cdef bint wide                  # an amount does not fit the C fields: plain integers only
     cdef uint64_t version

@@ -8,7 +8,7 @@ Risk need no care, it never changes.
 """
 
 cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Realloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.string cimport memset
 
 from decimal import Decimal
@@ -36,6 +36,31 @@ from dydx_perf.ext.structs cimport STATUS_OK
 BASES = ("chain", "estimate", "sample")
 NEVER = "NEVER"
 ALWAYS = "ALWAYS"
+cdef int64_t HIGHEST_HEIGHT = 1 << 62
+cdef int32_t LARGEST_EXPONENT = 32
+
+
+cdef object checked_integer(argument, value):
+    """`value` when it is an int and no bool."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(argument, value, "an int")
+    return value
+
+
+cdef int64_t checked_height(height) except? -2:
+    """A block height; -1 for None."""
+    if height is None:
+        return -1
+    if not 0 <= checked_integer("height", height) <= HIGHEST_HEIGHT:
+        raise InputError("height", height, f"0 to {HIGHEST_HEIGHT}, or None")
+    return height
+
+
+cdef uint32_t checked_basis(basis) except? 99:
+    """The place of a basis in BASES."""
+    if not isinstance(basis, str) or basis not in BASES:
+        raise InputError("basis", basis, " or ".join(BASES))
+    return BASES.index(basis)
 
 
 cdef class MarketTable:
@@ -82,12 +107,21 @@ cdef class MarketTable:
         self, index, *, perpetual_id, atomic_resolution, exponent, price, funding_index, open_interest, initial_margin_ppm,
         maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap, height, basis,
     ):
-        """Replace all inputs of a market and derive the rest; False when one does not fit its C field."""
-        cdef market_t *row = &self.rows[self.checked(index)]
+        """Replace all inputs of a market and derive the rest; False when one does not fit its C field.
+
+        `height` is -1 for not known, `basis` a place in BASES. Where an input does not fit, plain integers answer.
+        """
+        cdef size_t place = self.checked(index)
+        cdef market_t given
+        cdef market_t *row
+        given.perpetual_id = perpetual_id
+        given.basis = basis
+        given.height = height
+        row = &self.rows[place]
         self.version += 1
-        row.perpetual_id = perpetual_id
-        row.basis = basis
-        row.height = height
+        row.perpetual_id = given.perpetual_id
+        row.basis = given.basis
+        row.height = given.height
         row.in_range = 0
         row.fast_quantums = -1
         try:
@@ -104,17 +138,6 @@ cdef class MarketTable:
             return False
         return prepare_market(row) == STATUS_OK
 
-    def set_price(self, index, price, height, basis):
-        """Replace the oracle price integer of a market; False when it does not fit."""
-        cdef market_t *row = &self.rows[self.checked(index)]
-        self.version += 1
-        row.height = height
-        row.basis = basis
-        if not row.in_range:
-            return False
-        row.price = price
-        return prepare_market(row) == STATUS_OK
-
     def set_block(self, height, time):
         """Say as of which block the table is."""
         self.block_height = -1 if height is None else height
@@ -129,6 +152,7 @@ cdef class MarketTable:
 
 @cython.final
 @cython.freelist(64)
+@cython.no_gc  # holds ints and the caller's block time: no cycle is worth a collector's visit of every risk
 cdef class Risk:
     """Net collateral and margin requirements of a subaccount at one moment; never changes.
 
@@ -141,28 +165,29 @@ cdef class Risk:
         raise TypeError("a Risk comes from a Subaccount")
 
     @staticmethod
-    def from_integers(nc, imr, mmr, height=-1, basis=1, time=None):
-        """A risk of any size, from plain integers."""
-        cdef Risk risk = Risk.__new__(Risk)
-        risk.block_height = height
-        risk.basis_code = basis
-        risk.time = time
-        if not (
-            object_to_i128(nc, &risk.c.nc) and object_to_i128(imr, &risk.c.imr) and object_to_i128(mmr, &risk.c.mmr)
-        ):
-            risk.integers = (nc, imr, mmr)
-        return risk
+    def from_integers(nc, imr, mmr, height=None, basis="estimate", time=None):
+        """A risk of any size, from plain integers in quote quantums.
+
+        `height` is the block it is of (None: not known), `basis` "chain", "estimate" or "sample".
+        """
+        checked_integer("nc", nc)
+        checked_integer("imr", imr)
+        checked_integer("mmr", mmr)
+        return risk_of_integers(nc, imr, mmr, checked_height(height), checked_basis(basis), time)
 
     @property
     def nc(self):
+        """Net collateral in quote quantums."""
         return i128_to_object(self.c.nc) if self.integers is None else self.integers[0]
 
     @property
     def imr(self):
+        """Initial margin requirement in quote quantums."""
         return i128_to_object(self.c.imr) if self.integers is None else self.integers[1]
 
     @property
     def mmr(self):
+        """Maintenance margin requirement in quote quantums."""
         return i128_to_object(self.c.mmr) if self.integers is None else self.integers[2]
 
     @property
@@ -225,16 +250,20 @@ cdef class Risk:
         """nc - mmr in quote quantums: how much value may be lost before the account is liquidatable."""
         return self.nc - self.mmr
 
-    def is_riskier_than(self, Risk other not None):
+    def is_riskier_than(self, other):
         """The chain's ordering: nc / mmr by cross multiplication, then the larger mmr, then the smaller nc."""
-        if self.integers is None and other.integers is None:
-            return compare_risk(&self.c, &other.c) > 0
-        left, right = other.nc * self.mmr, self.nc * other.mmr
+        cdef Risk risk
+        if not isinstance(other, Risk):
+            raise InputError("other", other, "a Risk")
+        risk = <Risk>other
+        if self.integers is None and risk.integers is None:
+            return compare_risk(&self.c, &risk.c) > 0
+        left, right = risk.nc * self.mmr, self.nc * risk.mmr
         if left != right:
             return left > right
-        if self.mmr != other.mmr:
-            return self.mmr > other.mmr
-        return self.mmr == 0 and self.nc < other.nc
+        if self.mmr != risk.mmr:
+            return self.mmr > risk.mmr
+        return self.mmr == 0 and self.nc < risk.nc
 
     def __eq__(self, other):
         if not isinstance(other, Risk):
@@ -245,7 +274,7 @@ cdef class Risk:
         return hash((self.nc, self.imr, self.mmr))
 
     def __reduce__(self):
-        return Risk.from_integers, (self.nc, self.imr, self.mmr, self.block_height, self.basis_code, self.time)
+        return Risk.from_integers, (self.nc, self.imr, self.mmr, self.height, self.basis, self.time)
 
     def __repr__(self):
         height = "" if self.height is None else f", height={self.height}"
@@ -255,12 +284,29 @@ cdef class Risk:
         )
 
 
+cdef Risk risk_of_integers(nc, imr, mmr, int64_t height, uint32_t basis, time):
+    """A risk of ints of any size."""
+    cdef Risk risk = Risk.__new__(Risk)
+    risk.block_height = height
+    risk.basis_code = basis
+    risk.time = time
+    if not (
+        object_to_i128(nc, &risk.c.nc) and object_to_i128(imr, &risk.c.imr) and object_to_i128(mmr, &risk.c.mmr)
+    ):
+        risk.integers = (nc, imr, mmr)
+    return risk
+
+
 @cython.final
 @cython.freelist(64)
 cdef class OraclePrice:
-    """An oracle price: the chain's integer, and the same as an exact Decimal of USDC for one coin."""
+    """An oracle price: the chain's integer, and the same as an exact Decimal of USDC for one coin; never changes."""
 
     def __init__(self, integer, exponent):
+        if not 0 <= checked_integer("integer", integer) < 1 << 64:
+            raise InputError("integer", integer, "0 to 2**64 - 1")
+        if not -LARGEST_EXPONENT <= checked_integer("exponent", exponent) <= LARGEST_EXPONENT:
+            raise InputError("exponent", exponent, f"-{LARGEST_EXPONENT} to {LARGEST_EXPONENT}")
         self.integer = integer
         self.exponent = exponent
 
@@ -305,36 +351,50 @@ cdef class Account:
         PyMem_Free(self.rows)
 
     def write(self, usdc, positions, height=-1, basis=0):
-        """Replace balance and positions.
+        """Replace balance and positions, all or nothing.
 
         A position is (name, market index, quantums, funding index, quote balance, custom_imf_ppm). Amounts past
         the C fields make the account wide: plain integers answer for it. Arguments are the caller's to check.
         """
-        cdef size_t needed = len(positions)
-        cdef position_t *rows
-        if needed > self.capacity:
-            rows = <position_t *>PyMem_Realloc(self.rows, needed * sizeof(position_t))
-            if rows == NULL:
-                raise MemoryError
-            self.rows = rows
-            self.capacity = needed
+        cdef list given = list(positions)
+        cdef size_t count = len(given)
+        cdef int64_t own_height = height
+        cdef uint32_t own_basis = basis
+        cdef int64_t usdc_quantums = 0
+        cdef bint wide = not object_to_i64(usdc, &usdc_quantums)
+        cdef dict row_of = {}
+        cdef position_t *row
+        cdef position_t *before = self.rows
+        cdef size_t i
+        cdef position_t *rows = <position_t *>PyMem_Calloc(count, sizeof(position_t))
+        if rows == NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                name, market, quantums, funding_index, quote_balance, custom_imf_ppm = given[i]
+                row = &rows[i]
+                row.market = self.table.checked(market)
+                row.custom_imf_ppm = custom_imf_ppm
+                if not (
+                    object_to_i64(quantums, &row.quantums)
+                    and object_to_i64(funding_index, &row.funding_index)
+                    and object_to_i64(quote_balance, &row.quote_balance)
+                ):
+                    wide = True
+                row_of[name] = i
+        except BaseException:
+            PyMem_Free(rows)
+            raise
+        # Nothing fails from here on.
+        self.rows = rows
+        self.count = count
+        self.row_of = row_of
+        self.usdc_quantums = usdc_quantums
+        self.wide = wide
+        self.own_height = own_height
+        self.own_basis = own_basis
         self.version += 1
-        self.own_height = height
-        self.own_basis = basis
-        self.count = 0
-        self.row_of = {}
-        self.wide = not object_to_i64(usdc, &self.usdc_quantums)
-        for name, market, quantums, funding_index, quote_balance, custom_imf_ppm in positions:
-            self.row_of[name] = self.count
-            self.rows[self.count].market = self.table.checked(market)
-            self.rows[self.count].custom_imf_ppm = custom_imf_ppm
-            if not (
-                object_to_i64(quantums, &self.rows[self.count].quantums)
-                and object_to_i64(funding_index, &self.rows[self.count].funding_index)
-                and object_to_i64(quote_balance, &self.rows[self.count].quote_balance)
-            ):
-                self.wide = True
-            self.count += 1
+        PyMem_Free(before)
 
     cdef Risk compute(self):
         cdef Risk risk
@@ -351,14 +411,14 @@ cdef class Account:
         risk = Risk.__new__(Risk)
         if self.wide or account_risk(self.table.rows, self.rows, self.count, self.usdc_quantums, &risk.c) != STATUS_OK:
             nc, imr, mmr = self.exact_risk()
-            return Risk.from_integers(nc, imr, mmr, height, basis, self.table.time)
+            return risk_of_integers(nc, imr, mmr, height, basis, self.table.time)
         risk.block_height = height
         risk.basis_code = basis
         risk.time = self.table.time
         return risk
 
     def exact_risk(self):
-        """(nc, imr, mmr) by plain integers; a subclass gives it."""
+        """Return (nc, imr, mmr) by plain integers; a subclass gives it."""
         raise OverflowError("an amount of this account passes 128 bits")
 
     def evaluate(self):
@@ -384,6 +444,8 @@ cdef class Account:
         Raises
         ------
         UnknownMarketError
+            No such market.
+        InputError
             No position in that market.
         """
         cdef Risk risk = self.risk
@@ -392,9 +454,9 @@ cdef class Account:
         cdef liquidation_t kind = LIQUIDATION_NEVER
         cdef uint64_t price = 0
         cdef OraclePrice found
-        cdef object place = self.row_of.get(market)
+        cdef object place = self.row_of.get(market) if isinstance(market, str) else None
         if place is None:
-            raise UnknownMarketError(market)
+            return self.exact_liquidation_price(market)
         position = &self.rows[<size_t>place]
         row = &self.table.rows[position.market]
         if (
@@ -412,14 +474,19 @@ cdef class Account:
         return found
 
     def exact_liquidation_price(self, market):
-        """The same by plain integers; a subclass gives it."""
+        """The same by plain integers, or the refusal of a market without a position; a subclass gives it."""
+        if market not in self.row_of:
+            raise UnknownMarketError(market)
         raise OverflowError("an amount of this account passes 128 bits")
 
     @property
     def risk(self):
         """Risk as the markets and the account stand now; computed once per state."""
-        if self.seen_version != self.version or self.seen_table_version != self.table.version:
+        cdef uint64_t version = self.version
+        cdef uint64_t table_version = self.table.version
+        if self.seen_version != version or self.seen_table_version != table_version:
+            # exact_risk is a subclass's: should it write, what it computed is of the state before
             self.cached = self.compute()
-            self.seen_version = self.version
-            self.seen_table_version = self.table.version
+            self.seen_version = version
+            self.seen_table_version = table_version
         return self.cached

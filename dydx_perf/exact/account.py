@@ -5,9 +5,10 @@ Same names, same answers, no speed. A subclass gives `exact_risk` and `exact_liq
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, Self, final
 
 from dydx_perf.errors import InputError, UnknownMarketError
+from dydx_perf.exact.arith import MAX_UINT64
 from dydx_perf.exact.margin import compare_risk, is_initial_collateralized, is_liquidatable
 from dydx_perf.exact.margin import is_maintenance_collateralized as is_maintenance_covered
 from dydx_perf.exact.state import RiskState
@@ -17,77 +18,123 @@ NEVER = "NEVER"
 ALWAYS = "ALWAYS"
 
 
+HIGHEST_HEIGHT = 1 << 62
+LARGEST_EXPONENT = 32
+
+
+def checked_integer(argument: str, value: object) -> int:
+    """`value` when it is an int and no bool."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(argument, value, "an int")
+    return value
+
+
+def checked_height(height: object) -> int:
+    """A block height; -1 for None."""
+    if height is None:
+        return -1
+    checked = checked_integer("height", height)
+    if not 0 <= checked <= HIGHEST_HEIGHT:
+        raise InputError("height", height, f"0 to {HIGHEST_HEIGHT}, or None")
+    return checked
+
+
+def checked_basis(basis: object) -> int:
+    """The place of a basis in BASES."""
+    if not isinstance(basis, str) or basis not in BASES:
+        raise InputError("basis", basis, " or ".join(BASES))
+    return BASES.index(basis)
+
+
 class MarketTable:
     """Where each market's inputs come from; the inputs themselves stay with the markets."""
 
     def __init__(self) -> None:
-        self.provenance: list[tuple[int, int]] = []  # (height, basis)
-        self.version = 1
-        self.height: int | None = None
-        self.time: object = None
+        self._sources: list[tuple[int, int]] = []  # (height, basis)
+        self._height: int | None = None
+        self._time: object = None
 
     def __len__(self) -> int:
-        return len(self.provenance)
+        return len(self._sources)
 
-    def checked(self, index: int) -> int:
-        """`index` if there is such a market."""
-        if not 0 <= index < len(self.provenance):
-            raise InputError("index", index, f"0 to {len(self.provenance) - 1}")
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("cannot pickle 'MarketTable' object")
+
+    def _checked(self, index: int) -> int:
+        if not 0 <= index < len(self._sources):
+            raise InputError("index", index, f"0 to {len(self._sources) - 1}")
         return index
 
     def add(self) -> int:
         """Append a market and return its index."""
-        self.provenance.append((-1, 0))
-        self.version += 1
-        return len(self.provenance) - 1
+        self._sources.append((-1, 0))
+        return len(self._sources) - 1
 
     def set(self, index: int, *, height: int, basis: int, **inputs: int) -> bool:
-        """Note a change of a market."""
-        self.provenance[self.checked(index)] = (height, basis)
-        self.version += 1
+        """Note a change of a market; always in range."""
+        self._sources[self._checked(index)] = (height, basis)
         return True
-
-    def set_price(self, index: int, price: int, height: int, basis: int) -> bool:
-        """Note a change of a market's price."""
-        return self.set(index, height=height, basis=basis)
 
     def set_block(self, height: int | None, time: object) -> None:
         """Say as of which block the table is."""
-        self.height = height
-        self.time = time
-        self.version += 1
+        self._height = height
+        self._time = time
+
+    @property
+    def height(self) -> int | None:
+        """Block of the newest state; None: not known."""
+        return self._height
+
+    @property
+    def time(self) -> object:
+        """When that block was made; None: not known."""
+        return self._time
 
 
+@final
 class Risk:
     """Net collateral and margin requirements of a subaccount at one moment; never changes."""
 
-    __slots__ = ("_basis_code", "_height", "_state", "time")
+    __slots__ = ("_basis_code", "_height", "_state", "_time")
 
     _state: RiskState
     _height: int
     _basis_code: int
-    time: object
+    _time: object
 
     def __init__(self) -> None:
         raise TypeError("a Risk comes from a Subaccount")
 
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("type 'Risk' is not an acceptable base type")
+
     @staticmethod
     def from_integers(
-        nc: int, imr: int, mmr: int, height: int = -1, basis: int = 1, time: object = None
+        nc: int,
+        imr: int,
+        mmr: int,
+        height: int | None = None,
+        basis: str = "estimate",
+        time: object = None,
     ) -> "Risk":
-        """A risk of any size, from plain integers."""
+        """A risk of any size, from plain integers in quote quantums."""
+        for name, value in (("nc", nc), ("imr", imr), ("mmr", mmr)):
+            checked_integer(name, value)
         risk = Risk.__new__(Risk)
-        for name, value in (
+        for name, kept in (
             ("_state", RiskState(nc, imr, mmr)),
-            ("_height", height),
-            ("_basis_code", basis),
-            ("time", time),
+            ("_height", checked_height(height)),
+            ("_basis_code", checked_basis(basis)),
+            ("_time", time),
         ):
-            object.__setattr__(risk, name, value)
+            object.__setattr__(risk, name, kept)
         return risk
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"a Risk never changes; {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a Risk never changes; {name} cannot be deleted")
 
     @property
     def nc(self) -> int:
@@ -125,17 +172,17 @@ class Risk:
 
     @property
     def is_initial_collateralized(self) -> bool:
-        """Nc >= imr: may open, withdraw and transfer."""
+        """`nc >= imr`: may open, withdraw and transfer."""
         return is_initial_collateralized(self._state)
 
     @property
     def is_maintenance_collateralized(self) -> bool:
-        """Nc >= mmr."""
+        """`nc >= mmr`."""
         return is_maintenance_covered(self._state)
 
     @property
     def is_liquidatable(self) -> bool:
-        """Mmr > 0 and mmr > nc: the chain may liquidate; nc equal to mmr is safe."""
+        """`mmr > 0 and mmr > nc`: the chain may liquidate; nc equal to mmr is safe."""
         return is_liquidatable(self._state)
 
     @property
@@ -149,12 +196,19 @@ class Risk:
         return BASES[self._basis_code]
 
     @property
+    def time(self) -> object:
+        """When the newest known block was made."""
+        return self._time
+
+    @property
     def distance(self) -> int:
-        """Nc - mmr in quote quantums: how much value may be lost before the account is liquidatable."""
+        """`nc - mmr` in quote quantums: how much value may be lost before the account is liquidatable."""
         return self.nc - self.mmr
 
     def is_riskier_than(self, other: "Risk") -> bool:
         """The chain's ordering of two risks."""
+        if not isinstance(other, Risk):
+            raise InputError("other", other, "a Risk")
         return compare_risk(self._state, other._state) > 0
 
     def __eq__(self, other: object) -> bool:
@@ -164,7 +218,7 @@ class Risk:
         return hash((self.nc, self.imr, self.mmr))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Risk.from_integers, (self.nc, self.imr, self.mmr, self._height, self._basis_code, self.time)
+        return Risk.from_integers, (self.nc, self.imr, self.mmr, self.height, self.basis, self.time)
 
     def __repr__(self) -> str:
         height = "" if self.height is None else f", height={self.height}"
@@ -174,18 +228,45 @@ class Risk:
         )
 
 
+@final
 class OraclePrice:
-    """An oracle price: the chain's integer, and the same as an exact Decimal of USDC for one coin."""
+    """An oracle price: the chain's integer, and the same as an exact Decimal; never changes."""
 
-    __slots__ = ("exponent", "integer")
+    __slots__ = ("_exponent", "_integer")
+
+    _integer: int
+    _exponent: int
 
     def __init__(self, integer: int, exponent: int) -> None:
-        self.integer = integer
-        self.exponent = exponent
+        if not 0 <= checked_integer("integer", integer) <= MAX_UINT64:
+            raise InputError("integer", integer, "0 to 2**64 - 1")
+        if not -LARGEST_EXPONENT <= checked_integer("exponent", exponent) <= LARGEST_EXPONENT:
+            raise InputError("exponent", exponent, f"-{LARGEST_EXPONENT} to {LARGEST_EXPONENT}")
+        object.__setattr__(self, "_integer", integer)
+        object.__setattr__(self, "_exponent", exponent)
+
+    def __init_subclass__(cls) -> NoReturn:
+        raise TypeError("type 'OraclePrice' is not an acceptable base type")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an OraclePrice never changes; {name} cannot be set")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an OraclePrice never changes; {name} cannot be deleted")
+
+    @property
+    def integer(self) -> int:
+        """The chain's integer."""
+        return self._integer
+
+    @property
+    def exponent(self) -> int:
+        """USDC for one coin = integer * 10**exponent."""
+        return self._exponent
 
     @property
     def decimal(self) -> Decimal:
-        """Integer * 10**exponent USDC, exact."""
+        """`integer * 10**exponent` USDC, exact."""
         return Decimal(f"{self.integer}E{self.exponent}")
 
     def __eq__(self, other: object) -> bool:
@@ -209,22 +290,25 @@ class OraclePrice:
 class Account:
     """Balance and positions of one subaccount on a table of markets."""
 
-    table: MarketTable
-    row_of: dict[str, int]
+    # Two underscores: a subclass's own names cannot meet these.
+    __table: MarketTable
+    __markets: dict[str, int]  # name of a market -> its index
+    __source: tuple[int, int]
 
     def __new__(cls, table: MarketTable, *args: object, **kwargs: object) -> Self:
         """Make an empty account, before any __init__ checks anything."""
+        if not isinstance(table, MarketTable):
+            raise TypeError(f"table is no MarketTable but a {type(table).__name__}")
         account = super().__new__(cls)
-        account.table = table
-        account.row_of = {}
-        account._rows = []
-        account._height = -1
-        account._basis = 0
+        account.__table = table
+        account.__markets = {}
+        account.__source = (-1, 0)
         return account
 
-    _rows: list[int]
-    _height: int
-    _basis: int
+    @property
+    def table(self) -> MarketTable:
+        """The markets it is on."""
+        return self.__table
 
     def write(
         self,
@@ -234,25 +318,28 @@ class Account:
         basis: int = 0,
     ) -> None:
         """Note which markets the account holds."""
-        rows = list(positions)
-        self.row_of = {row[0]: place for place, row in enumerate(rows)}
-        self._rows = [self.table.checked(row[1]) for row in rows]
-        self._height, self._basis = height, basis
+        held = {row[0]: self.__table._checked(row[1]) for row in positions}
+        self.__markets, self.__source = held, (height, basis)
 
     def exact_risk(self) -> tuple[int, int, int]:
         """(nc, imr, mmr); a subclass gives it."""
         raise TypeError("a subclass gives exact_risk")
 
     def exact_liquidation_price(self, market: str) -> OraclePrice | str:
-        """The liquidation price; a subclass gives it."""
+        """The liquidation price, or the refusal of a market without a position; a subclass gives it."""
+        if market not in self.__markets:
+            raise UnknownMarketError(market)
         raise TypeError("a subclass gives exact_liquidation_price")
 
     def evaluate(self) -> Risk:
         """Compute the risk, funding settled at the current indices."""
-        provenance = [self.table.provenance[row] for row in self._rows]
-        height = min([self._height, *(height for height, _ in provenance)])
-        basis = max([self._basis, *(basis for _, basis in provenance)])
-        return Risk.from_integers(*self.exact_risk(), height, basis, self.table.time)
+        sources = [self.__source, *(self.__table._sources[index] for index in self.__markets.values())]
+        height = min(height for height, _ in sources)
+        basis = max(basis for _, basis in sources)
+        nc, imr, mmr = self.exact_risk()
+        return Risk.from_integers(
+            nc, imr, mmr, None if height < 0 else height, BASES[basis], self.__table.time
+        )
 
     @property
     def risk(self) -> Risk:
@@ -261,6 +348,4 @@ class Account:
 
     def liquidation_price(self, market: str) -> OraclePrice | str:
         """Oracle price at which the chain calls this account liquidatable, other prices held."""
-        if market not in self.row_of:
-            raise UnknownMarketError(market)
         return self.exact_liquidation_price(market)
