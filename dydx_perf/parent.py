@@ -25,7 +25,7 @@ class ParentSubaccount:
     Parameters
     ----------
     subaccounts : iterable of Subaccount
-        Of one address, with numbers that agree modulo 128, each number once.
+        Of one address on one chain, with numbers that agree modulo 128, each number once.
 
     Raises
     ------
@@ -34,9 +34,17 @@ class ParentSubaccount:
     """
 
     def __init__(self, subaccounts: Iterable[Subaccount]) -> None:
-        children = sorted(subaccounts, key=lambda child: child.number)
-        if not children:
-            raise InputError("subaccounts", children, "at least one")
+        if not isinstance(subaccounts, Iterable):
+            raise InputError("subaccounts", subaccounts, "an iterable of Subaccount objects")
+        given = list(subaccounts)
+        if not given:
+            raise InputError("subaccounts", given, "at least one")
+        for place, child in enumerate(given):
+            if not isinstance(child, Subaccount):
+                raise InputError(f"subaccounts[{place}]", child, "a Subaccount")
+        children = sorted(given, key=lambda child: child.number)
+        if any(child.chain is not children[0].chain for child in children):
+            raise InputError("subaccounts", children, "subaccounts on one chain")
         if len({(child.address, child.parent_number) for child in children}) > 1:
             raise InputError("subaccounts", children, "one address, numbers that agree modulo 128")
         if len({child.number for child in children}) < len(children):

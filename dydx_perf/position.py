@@ -17,12 +17,34 @@ __all__ = ["Position"]
 UINT32_MAX = 2**32 - 1
 
 
-def checked_decimal(argument: str, value: Amount | None) -> Decimal | None:
-    """Return an exact Decimal of text, int or Decimal; None stays None."""
+#: an amount of the chain has far fewer bits; what is derived from amounts below this stays printable
+MAX_AMOUNT = 2**4096
+
+
+def checked_amount(argument: str, value: object, amount: object) -> int:
+    """Return `amount`, which is `value` in the chain's unit, when it is an int of a size that can occur."""
+    if not isinstance(amount, int) or isinstance(amount, bool):
+        raise InputError(argument, value, "an int")
+    if not -MAX_AMOUNT < amount < MAX_AMOUNT:
+        raise InputError(argument, value, "an amount of at most 4096 bits")
+    return amount
+
+
+def checked_decimal(argument: str, value: Amount) -> Decimal:
+    """Return an exact Decimal of text, int or Decimal."""
+    # refuses what is no plain number, or longer than any field of the indexer
+    checked_amount(argument, value, to_fixed(argument, value, 200))
+    return Decimal(value)
+
+
+def checked_price(argument: str, value: Amount | None) -> Decimal | None:
+    """Return an exact Decimal of zero or more; None stays None."""
     if value is None:
         return None
-    to_fixed(argument, value, 200)  # refuses what is no plain number, or longer than any field of the indexer
-    return Decimal(value)
+    price = checked_decimal(argument, value)
+    if price < 0:
+        raise InputError(argument, value, "zero or more")
+    return price
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -41,7 +63,7 @@ class Position:
     quote_balance : int
         Quote quantums of the position's own quote balance; the chain counts it as collateral.
     custom_imf_ppm : int
-        The subaccount's chosen initial margin fraction in this market; 0: none.
+        The subaccount's chosen initial margin fraction in this market; 0: it says nothing of one.
     entry_price, exit_price : str, int or Decimal, optional
         As the indexer reports them.
     realized_pnl, net_funding : str, int or Decimal
@@ -81,29 +103,22 @@ class Position:
             raise InputError("market", market, "a Market of a chain")
         if (size is None) == (quantums is None):
             raise InputError("size", size, "either size or quantums, and not both")
-        entry, leaving = (
-            checked_decimal("entry_price", entry_price),
-            checked_decimal("exit_price", exit_price),
-        )
-        for argument, price in (("entry_price", entry), ("exit_price", leaving)):
-            if price is not None and price < 0:
-                raise InputError(argument, price, "zero or more")
         values: dict[str, object] = {
             "market": market,
             "quantums": (
-                size_to_base_quantums(size, market.atomic_resolution)
+                checked_amount("size", size, size_to_base_quantums(size, market.atomic_resolution))
                 if size is not None
-                else checked_integer("quantums", quantums, None, None)
+                else checked_amount("quantums", quantums, quantums)
             ),
             "funding_index": (
                 market.funding_index
                 if funding_index is None
-                else checked_integer("funding_index", funding_index, None, None)
+                else checked_amount("funding_index", funding_index, funding_index)
             ),
-            "quote_balance": checked_integer("quote_balance", quote_balance, None, None),
+            "quote_balance": checked_amount("quote_balance", quote_balance, quote_balance),
             "custom_imf_ppm": checked_integer("custom_imf_ppm", custom_imf_ppm, 0, UINT32_MAX),
-            "entry_price": entry,
-            "exit_price": leaving,
+            "entry_price": checked_price("entry_price", entry_price),
+            "exit_price": checked_price("exit_price", exit_price),
             "realized_pnl": checked_decimal("realized_pnl", realized_pnl),
             "net_funding": checked_decimal("net_funding", net_funding),
         }

@@ -8,9 +8,11 @@ documentation says where they differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
+from dydx_perf.chain import Chain
 from dydx_perf.errors import InputError
 from dydx_perf.exact import indexer, liquidation_price, margin
 from dydx_perf.exact.decimals import without_trailing_zeros
@@ -18,28 +20,40 @@ from dydx_perf.exact.liquidation import Liquidation as LiquidationCase
 from dydx_perf.exact.state import USDC_ASSET_ID, AssetPosition, SubaccountState
 from dydx_perf.kernel import BASES, Account, OraclePrice
 from dydx_perf.liquidation import Liquidation, LiquidationInfo
-from dydx_perf.market import Amount, Basis, Market, checked_basis, checked_height, checked_integer
+from dydx_perf.market import MAX_HEIGHT, Amount, Basis, Market, checked_integer, checked_source
 from dydx_perf.pnl import Pnl, position_pnl, unsettled_funding
-from dydx_perf.position import Position
+from dydx_perf.position import Position, checked_amount
 from dydx_perf.units import quote_quantums_to_usdc, to_decimal, usdc_to_quote_quantums
 
 if TYPE_CHECKING:
-    from dydx_perf.chain import Chain
     from dydx_perf.explain import Explanation
 
 __all__ = ["Subaccount"]
 
 MAX_SUBACCOUNT_NUMBER = 128_000
+UINT32_MAX = 2**32 - 1
+#: what of an account comes from somewhere, beside what was changed in one market alone
+USDC, POSITIONS, LEVERAGE = "usdc", "positions", "leverage"
 #: the indexer's convention: the parent of a number is the number modulo this
 PARENT_SUBACCOUNTS = 128
 NOTHING_LIQUIDATED = LiquidationInfo()
+
+
+def _checked_usdc(usdc: Amount) -> int:
+    return checked_amount("usdc", usdc, usdc_to_quote_quantums(usdc))
+
+
+def is_nothing(position: Position) -> bool:
+    """Whether the chain would keep no such position."""
+    return position.quantums == 0 and position.quote_balance == 0
 
 
 class Subaccount(Account):
     """One subaccount on a chain.
 
     Hazards: it follows its chain, so every figure is that of the moment it is read. Not for writing from two
-    threads at once. A refused call changes nothing.
+    threads at once. A refused call changes nothing. It is neither copied nor pickled: its `risk` and its
+    `state` are.
 
     Parameters
     ----------
@@ -51,13 +65,19 @@ class Subaccount(Account):
         Signed USDC balance, funding not settled, exact to 6 decimals.
     positions : mapping of ticker to size, or iterable of Position
         Sizes are signed coins (long above zero) as str, int or Decimal; such a position is settled to the
-        market's current funding index.
+        market's current funding index, and a size of 0 is no position.
     leverage : mapping of ticker to int, optional
-        Chosen initial margin fractions in ppm (`custom_imf_ppm`), for markets with or without a position.
+        Chosen initial margin fractions in ppm (`custom_imf_ppm`), for markets with or without a position;
+        they count before those that come with positions.
     height : int, optional
         Block of the balance and positions; without it every risk has an unknown height.
     basis : "chain", "estimate" or "sample", optional
         Where balance and positions are from; "chain" with a height, else "estimate".
+
+    Notes
+    -----
+    What is changed later has a height and a basis of its own: without a height it is an estimate. The oldest
+    and the weakest of the parts hold for the whole.
 
     Raises
     ------
@@ -77,38 +97,45 @@ class Subaccount(Account):
         height: int | None = None,
         basis: Basis | None = None,
     ) -> None:
-        if not isinstance(address, str) or not 0 < len(address) <= 128:
+        if not isinstance(address, str):
             raise InputError("address", address, "a text of 1 to 128 characters")
+        if not 0 < len(address) <= 128:
+            raise InputError("address", address, "a text of 1 to 128 characters")
+        checked_integer("number", number, 0, MAX_SUBACCOUNT_NUMBER)
+        source = checked_source(height, basis)
         self._chain = chain
         self._address = address
-        self._number = checked_integer("number", number, 0, MAX_SUBACCOUNT_NUMBER)
-        self._height = checked_height(height)
-        self._basis = checked_basis(basis or ("estimate" if height is None else "chain"))
-        self._apply(
-            usdc_to_quote_quantums(usdc),
-            self._checked_positions(positions),
-            self._checked_leverage(leverage or {}),
-        )
+        self._number = number
+        balance = _checked_usdc(usdc)
+        held = self._checked_positions(positions)
+        chosen = {p.ticker: p.custom_imf_ppm for p in held.values() if p.custom_imf_ppm}
+        chosen |= {} if leverage is None else self._checked_leverage(leverage)
+        self._apply(balance, held, chosen, dict.fromkeys((USDC, POSITIONS, LEVERAGE), source))
 
     def __new__(cls, chain: Chain, *args: object, **kwargs: object) -> Subaccount:
         """Refuse what is no chain before anything is built on its table."""
-        from dydx_perf.chain import Chain
-
         if not isinstance(chain, Chain):
             raise InputError("chain", chain, "a Chain")
         return super().__new__(cls, chain.table)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Subaccount follows its chain and is not copied or pickled; its risk and state are")
+
     # -- checks and changes
 
     def _checked_positions(self, positions: Mapping[str, Amount] | Iterable[Position]) -> dict[str, Position]:
+        allowed = "a mapping of ticker to size, or Position objects"
         if isinstance(positions, Mapping):
-            given = [self._sized(ticker, size) for ticker, size in positions.items()]
-        else:
+            sized = [self._checked_position("positions", market, size) for market, size in positions.items()]
+            given = [p for p in sized if not is_nothing(p)]
+        elif isinstance(positions, Iterable):
             given = list(positions)
+        else:
+            raise InputError("positions", positions, allowed)
         checked: dict[str, Position] = {}
         for position in given:
             if not isinstance(position, Position):
-                raise InputError("positions", position, "a mapping of ticker to size, or Position objects")
+                raise InputError("positions", position, allowed)
             if self._chain[position.ticker] is not position.market:
                 raise InputError("positions", position, "positions in markets of this subaccount's own chain")
             if position.ticker in checked:
@@ -116,22 +143,39 @@ class Subaccount(Account):
             checked[position.ticker] = position
         return checked
 
-    def _sized(self, ticker: str, size: Amount) -> Position:
-        market = self._chain[ticker]
-        if isinstance(size, Position):
-            return size
+    def _checked_position(self, argument: str, market: str, position: Position | Amount) -> Position:
+        """Return what is to be held in a market; a size is settled to the current funding index."""
+        found = self._chain[market]
+        if argument == "positions":
+            argument = f"positions[{found.ticker!r}]"
+        if isinstance(position, Position):
+            if position.market is not found:
+                raise InputError(
+                    argument, position, f"a position in {found.ticker} of the account's own chain"
+                )
+            return position
+        if position is None:
+            raise InputError(argument, position, "a size as text, int or Decimal, or a Position")
         try:
-            return Position(market, size)
+            return Position(found, position)
         except InputError as refusal:
-            raise InputError(f"positions[{ticker!r}]", size, refusal.allowed) from None
+            raise InputError(argument, position, refusal.allowed) from None
 
     def _checked_leverage(self, leverage: Mapping[str, int]) -> dict[str, int]:
+        if not isinstance(leverage, Mapping):
+            raise InputError("leverage", leverage, "a mapping of ticker to custom_imf_ppm")
+        by_ticker = [(self._chain[market].ticker, ppm) for market, ppm in leverage.items()]
         return {
-            self._chain[ticker].ticker: checked_integer(f"leverage[{ticker!r}]", ppm, 0, 2**32 - 1)
-            for ticker, ppm in leverage.items()
+            ticker: checked_integer(f"leverage[{ticker!r}]", ppm, 0, UINT32_MAX) for ticker, ppm in by_ticker
         }
 
-    def _apply(self, usdc: int, positions: dict[str, Position], leverage: dict[str, int]) -> None:
+    def _apply(
+        self,
+        usdc: int,
+        positions: dict[str, Position],
+        leverage: dict[str, int],
+        sources: dict[str, tuple[int, int]],
+    ) -> None:
         """Check the whole new state, then take it over."""
         isolated = [p.ticker for p in positions.values() if p.market.is_isolated]
         if isolated and len(positions) > 1:
@@ -140,58 +184,101 @@ class Subaccount(Account):
                 sorted(positions),
                 f"{isolated[0]} alone: an isolated market is held with no other",
             )
-        ordered = sorted(positions.values(), key=lambda p: p.market.perpetual_id)
+        # What the account has chosen is what its positions say.
+        ordered = [
+            p
+            if p.custom_imf_ppm == (chosen := leverage.get(p.ticker, 0))
+            else replace(p, custom_imf_ppm=chosen)
+            for p in sorted(positions.values(), key=lambda p: p.market.perpetual_id)
+        ]
         self.write(
             usdc,
             [
-                (
-                    p.ticker,
-                    p.market._index,
-                    p.quantums,
-                    p.funding_index,
-                    p.quote_balance,
-                    leverage.get(p.ticker, p.custom_imf_ppm),
-                )
+                (p.ticker, p.market._index, p.quantums, p.funding_index, p.quote_balance, p.custom_imf_ppm)
                 for p in ordered
             ],
-            self._height,
-            self._basis,
+            min(height for height, _ in sources.values()),
+            max(basis for _, basis in sources.values()),
         )
         self._usdc = usdc
         self._positions = {p.ticker: p for p in ordered}
-        self._leverage = {**{p.ticker: p.custom_imf_ppm for p in ordered if p.custom_imf_ppm}, **leverage}
+        self._leverage = leverage
+        self._sources = sources
 
-    def set_usdc(self, usdc: Amount) -> None:
-        """Set the USDC balance: signed, funding not settled."""
-        self._apply(usdc_to_quote_quantums(usdc), self._positions, self._leverage)
+    def set_usdc(self, usdc: Amount, *, height: int | None = None, basis: Basis | None = None) -> None:
+        """Set the USDC balance: signed, funding not settled.
 
-    def set_position(self, market: str, position: Position | Amount) -> None:
-        """Open, change or flip the position in one market.
+        Parameters
+        ----------
+        usdc : str, int or Decimal
+            Exact to 6 decimals.
+        height : int, optional
+            Block at which the chain had it.
+        basis : "chain", "estimate" or "sample", optional
+            Where it is from; by default "chain" with a height and "estimate" without.
+        """
+        sources = {**self._sources, USDC: checked_source(height, basis)}
+        self._apply(_checked_usdc(usdc), self._positions, self._leverage, sources)
+
+    def set_position(
+        self,
+        market: str,
+        position: Position | Amount,
+        *,
+        height: int | None = None,
+        basis: Basis | None = None,
+    ) -> None:
+        """Open, change or flip the position in one market; the balance stays as it is.
 
         Parameters
         ----------
         market : str
             Ticker.
         position : Position, or signed size in coins as str, int or Decimal
-            A size of 0 closes it.
+            A size is settled to the market's current funding index and has no past; 0 closes the position. A
+            `custom_imf_ppm` that comes with a Position is the chosen fraction from here on.
+        height, basis
+            As for `set_usdc`.
         """
-        changed = self._sized(market, position) if not isinstance(position, Position) else position
-        if changed.ticker != market:
-            raise InputError("position", position, f"a position in {market}")
-        others = {ticker: p for ticker, p in self._positions.items() if ticker != market}
-        kept = {} if changed.quantums == 0 and changed.quote_balance == 0 else {market: changed}
-        self._apply(self._usdc, self._checked_positions([*others.values(), *kept.values()]), self._leverage)
+        changed = self._checked_position("position", market, position)
+        ticker = changed.ticker
+        sources = {**self._sources, f"{POSITIONS}[{ticker}]": checked_source(height, basis)}
+        leverage = self._leverage
+        if changed.custom_imf_ppm:
+            leverage = {**leverage, ticker: changed.custom_imf_ppm}
+        others = {held: p for held, p in self._positions.items() if held != ticker}
+        kept = {} if is_nothing(changed) else {ticker: changed}
+        self._apply(self._usdc, others | kept, leverage, sources)
 
-    def close_position(self, market: str) -> None:
+    def close_position(self, market: str, *, height: int | None = None, basis: Basis | None = None) -> None:
         """Drop the position in one market; the balance stays as it is."""
-        self._held(market)
-        others = {ticker: p for ticker, p in self._positions.items() if ticker != market}
-        self._apply(self._usdc, others, self._leverage)
+        ticker = self._held(market).ticker
+        sources = {**self._sources, f"{POSITIONS}[{ticker}]": checked_source(height, basis)}
+        others = {held: p for held, p in self._positions.items() if held != ticker}
+        self._apply(self._usdc, others, self._leverage, sources)
 
-    def set_leverage(self, market: str, custom_imf_ppm: int) -> None:
+    def set_leverage(
+        self,
+        market: str,
+        custom_imf_ppm: int,
+        *,
+        height: int | None = None,
+        basis: Basis | None = None,
+    ) -> None:
         """Choose the initial margin fraction of one market in ppm; 0 removes the choice."""
-        changed = {**self._leverage, **self._checked_leverage({market: custom_imf_ppm})}
-        self._apply(self._usdc, self._positions, changed)
+        ticker = self._chain[market].ticker
+        chosen = checked_integer("custom_imf_ppm", custom_imf_ppm, 0, UINT32_MAX)
+        sources = {**self._sources, f"{LEVERAGE}[{ticker}]": checked_source(height, basis)}
+        self._apply(self._usdc, self._positions, {**self._leverage, ticker: chosen}, sources)
+
+    def set_block(self, height: int) -> None:
+        """Say that balance, positions and leverage hold at block `height`; the caller vouches for it.
+
+        The basis stays: an estimate does not become the chain's by having a height.
+        """
+        checked = checked_integer("height", height, 0, MAX_HEIGHT)
+        sources = {part: (checked, basis) for part, (_, basis) in self._sources.items()}
+        self._apply(self._usdc, self._positions, self._leverage, sources)
 
     def _held(self, market: str) -> Position:
         position = self._positions.get(self._chain[market].ticker)
@@ -260,8 +347,8 @@ class Subaccount(Account):
         return risk.nc, risk.imr, risk.mmr
 
     def exact_liquidation_price(self, market: str) -> OraclePrice | str:
-        """Return the liquidation price by plain integers."""
-        position = self._positions[market]
+        """Return the liquidation price by plain integers, or refuse a market without a position."""
+        position = self._held(market)
         if position.quantums == 0:
             raise InputError(
                 "market", market, "a market in which this subaccount holds a position that is not zero"
@@ -285,6 +372,8 @@ class Subaccount(Account):
         info : LiquidationInfo, optional
             What was liquidated of this subaccount earlier in the block.
         """
+        if not isinstance(info, LiquidationInfo):
+            raise InputError("info", info, "a LiquidationInfo")
         position = self._held(market)
         perpetuals = {p.market.perpetual_id: p.market.perpetual for p in self._positions.values()}
         case = LiquidationCase(
@@ -388,8 +477,14 @@ class Subaccount(Account):
 
     @property
     def basis(self) -> str:
-        """Where balance and positions are from."""
-        return BASES[self._basis]
+        """Where balance, positions and leverage are from, the weakest; `risk` counts the markets as well."""
+        return BASES[max(basis for _, basis in self._sources.values())]
+
+    @property
+    def height(self) -> int | None:
+        """Block of the oldest of balance, positions and leverage; None where one is not known."""
+        height = min(height for height, _ in self._sources.values())
+        return None if height < 0 else height
 
     def __repr__(self) -> str:
         held = ", ".join(f"{p.ticker} {p.size:+f}" for p in self._positions.values())
