@@ -6,7 +6,7 @@ Arithmetic as the chain's, for the account as it stands now; the account need no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import TYPE_CHECKING
 
 from dydx_perf.errors import InputError
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from dydx_perf.market import Market
 
 __all__ = ["Liquidation", "LiquidationInfo", "LiquidationOrder"]
+
+#: whatever the caller's own context is
+FOR_DISPLAY = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,10 @@ class LiquidationOrder:
 
 @dataclass(frozen=True, slots=True)
 class Liquidation:
-    """Liquidation of one position of a subaccount, as the chain would go about it now."""
+    """Liquidation of one position of a subaccount, as the chain would go about it.
+
+    Of the moment it was asked for: it does not follow the chain as the subaccount does.
+    """
 
     market: Market
     case: rules.Liquidation
@@ -87,12 +93,22 @@ class Liquidation:
 
     @property
     def bankruptcy_price(self) -> Decimal:
-        """Bankruptcy price of the whole position in USDC for one coin, rounded: for display."""
-        size = base_quantums_to_size(abs(self.case.size), self.market.atomic_resolution)
-        return abs(quote_quantums_to_usdc(self.bankruptcy_quote_quantums())) / size
+        """Bankruptcy price of the whole position in USDC for one coin, half-even at 28 digits: for display.
+
+        Below zero where no price of this market alone could bring the account down.
+        """
+        quote = quote_quantums_to_usdc(self.bankruptcy_quote_quantums())
+        size = base_quantums_to_size(self.case.size, self.market.atomic_resolution)
+        return FOR_DISPLAY.divide(quote, size)
 
     def insurance_fund_delta(self, is_buy: bool, base_quantums: int, subticks: int) -> int:
-        """Quote quantums that a fill pays into the insurance fund (positive) or takes from it (negative)."""
+        """Quote quantums that a fill pays into the insurance fund (positive) or takes from it (negative).
+
+        Raises
+        ------
+        ChainError
+            A fill that does not reduce the position.
+        """
         if not isinstance(is_buy, bool):
             raise InputError("is_buy", is_buy, "True or False")
         checked_integer("base_quantums", base_quantums, 1, 2**64 - 1)
