@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from dydx_perf.exact.state import RiskState
 from dydx_perf.exact.update import max_withdrawable
 from dydx_perf.kernel import COMPILED, OraclePrice
 from dydx_perf.recorded import MAINNET, RecordedSubaccount, recorded_subaccounts
@@ -211,7 +212,8 @@ def withdraw_all(records: Sequence[RecordedSubaccount]) -> None:
     """Each account takes out what the chain lets it: net collateral down to its initial margin."""
     for record in records:
         account = record.subaccount
-        taken = max_withdrawable(account.risk)
+        risk = account.risk
+        taken = max_withdrawable(RiskState(risk.nc, risk.imr, risk.mmr))
         account.set_usdc(account.usdc - quote_quantums_to_usdc(taken))
 
 
