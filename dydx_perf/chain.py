@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Container, Iterable, Iterator, Mapping
 from importlib.resources import files
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from dydx_perf.chain_sources import ChainState, genesis_state, indexer_state, node_state, sample_state
 from dydx_perf.errors import InputError, UnknownMarketError
@@ -215,6 +215,9 @@ class Chain:
         if isinstance(market, int) and not isinstance(market, bool):
             return self._by_id.get(market)
         return None
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Chain is live and is not copied or pickled; the perpetuals of its markets are")
 
     def __getitem__(self, market: str | int) -> Market:
         found = self._find(market)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, TypedDict
+from typing import TYPE_CHECKING, Literal, NoReturn, TypedDict
 
 from dydx_perf.errors import InputError
 from dydx_perf.exact.margin import adjusted_initial_margin_ppm, notional
@@ -34,6 +34,8 @@ INPUTS = ("oracle_price", "funding_index", "open_interest", "liquidity_tier")
 ONE_MILLION = 1_000_000
 UINT32_MAX, UINT64_MAX = 2**32 - 1, 2**64 - 1
 MAX_HEIGHT = 2**62
+#: an amount of the chain has far fewer bits; what is derived from amounts below this stays printable
+MAX_AMOUNT = 2**4096
 MAX_TICKER = 64  # characters
 STATUSES = (
     "ACTIVE", "PAUSED", "CANCEL_ONLY", "POST_ONLY", "INITIALIZING", "FINAL_SETTLEMENT",
@@ -44,8 +46,15 @@ def checked_integer(argument: str, value: object, lowest: int | None, highest: i
     """`value` when it is an int within its bounds."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InputError(argument, value, "an int")
-    if (lowest is not None and value < lowest) or (highest is not None and value > highest):
-        allowed = f"at least {lowest}" if highest is None else f"{lowest} to {highest}"
+    if lowest is not None and highest is not None:
+        allowed = f"{lowest} to {highest}"
+    elif lowest is not None and value < lowest:
+        allowed = f"at least {lowest}"
+    else:
+        allowed = "an int of at most 4096 bits"
+    lowest = -MAX_AMOUNT if lowest is None else lowest
+    highest = MAX_AMOUNT if highest is None else highest
+    if not lowest <= value <= highest:
         raise InputError(argument, value, allowed)
     return value
 
@@ -228,6 +237,9 @@ class Market:
         self._index = table.add()  # may run out of memory: then this market is in no chain still
         self._table = table
         self._write()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Market belongs to its chain and is not copied or pickled; its perpetual is")
 
     def _check_free(self) -> None:
         if self._table is not None:

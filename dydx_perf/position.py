@@ -17,17 +17,12 @@ __all__ = ["Position"]
 UINT32_MAX = 2**32 - 1
 
 
-#: an amount of the chain has far fewer bits; what is derived from amounts below this stays printable
-MAX_AMOUNT = 2**4096
-
-
 def checked_amount(argument: str, value: object, amount: object) -> int:
     """Return `amount`, which is `value` in the chain's unit, when it is an int of a size that can occur."""
-    if not isinstance(amount, int) or isinstance(amount, bool):
-        raise InputError(argument, value, "an int")
-    if not -MAX_AMOUNT < amount < MAX_AMOUNT:
-        raise InputError(argument, value, "an amount of at most 4096 bits")
-    return amount
+    try:
+        return checked_integer(argument, amount, None, None)
+    except InputError as refusal:
+        raise InputError(argument, value, refusal.allowed) from None
 
 
 def checked_decimal(argument: str, value: Amount) -> Decimal:
