@@ -134,6 +134,14 @@ def test_mean_price_equals_the_naive_model(
     assert fraction(mean) == model
 
 
+def test_zero_has_no_leading_word_and_no_long_side() -> None:
+    """0 counts as weight 0 and word 0, and as SHORT where a side is asked for."""
+    assert decimals.numeric_leading_word(Decimal("0.000")) == (0, 0)
+    assert decimals.numeric_leading_word(Decimal("-0.00012")) == (-1, 1)
+    assert decimals.numeric_leading_word(Decimal("123456")) == (1, 12)
+    assert [ledger.side_of(Decimal(size)) for size in (1, 0, -1)] == [LONG, SHORT, SHORT]
+
+
 def test_missing_price_counts_as_zero() -> None:
     """The first fill's mean is its own price, whether the row's price is None or 0."""
     price, size = Decimal("3.7"), Decimal("0.2")
@@ -288,6 +296,15 @@ def test_realized_pnl_never_closes_more_than_the_size_before() -> None:
     rows, _ = book((), "-2", 1, fill(SELL, "2", "100"))
     rows, _ = ledger.book_fill(rows, fill(BUY, "5", "103", "-1"))
     assert rows[0].realized_pnl == Decimal(-5)
+
+
+def test_size_before_is_what_earlier_reductions_left() -> None:
+    """The size before is sum_open less sum_close, and that is what the next reduction is capped by."""
+    rows, _ = book((), "4", 1, fill(BUY, "4", "100"))
+    rows, _ = book(rows, "1", 2, fill(SELL, "3", "101"))
+    rows, stored = ledger.book_fill(rows, fill(SELL, "5", "110"))
+    assert before(stored) == ("1", "100", LONG)
+    assert rows[0].realized_pnl == Decimal(13)
 
 
 def test_fill_against_an_empty_row_costs_its_fee_only() -> None:

@@ -60,11 +60,6 @@ class Fill:
             raise InputError("size", self.size, "greater than 0; the side carries the sign")
 
     @property
-    def signed_size(self) -> Decimal:
-        """The size, negative for a sale."""
-        return self.size if self.side == BUY else self.size.copy_negate()
-
-    @property
     def quote(self) -> Decimal:
         """`size * price`, exact."""
         return multiply(self.size, self.price)
