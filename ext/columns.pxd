@@ -9,7 +9,7 @@ with the next), or end.
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
-cdef extern from "simd.h" nogil:
+cdef extern from "dydx_perf/ext/simd.h" nogil:
     ctypedef struct funding_columns_t:
         const int64_t *quantums               # base quantums, long > 0
         const int64_t *funding_index          # of the position when last settled

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t
 
 
-cdef extern from "numtext.h" nogil:
+cdef extern from "dydx_perf/ext/numtext.h" nogil:
     ctypedef enum numtext_status_t:
         NUMTEXT_OK
         NUMTEXT_MALFORMED  # not [+-] digits [. digits]
