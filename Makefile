@@ -57,7 +57,11 @@ check: $(VENV)/.installed $(VENV)/.with-check  ## formatting, lint, types of the
 
 .PHONY: bench
 bench: $(VENV)/.installed $(VENV)/.with-bench  ## the benchmarks: answers checked, one table, ratios in one run
-	$(PY) -m pytest bench --benchmark-only $(ARGS)
+	$(PY) -m pytest bench --benchmark-only --benchmark-quiet -q $(ARGS)
+
+.PHONY: ratios
+ratios: $(VENV)/.installed $(VENV)/.with-test  ## a guard for any machine: how many times faster than plain Python, at least
+	$(PY) -m pytest bench/test_ratios.py $(ARGS)
 
 .PHONY: docs
 docs: $(VENV)/.installed $(VENV)/.with-docs  ## the documentation as HTML in docs/_build/html; a warning is an error

@@ -1,0 +1,84 @@
+"""Collect the rows of a run into one table, shown at the end and written to build/bench."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+# The files beside this one, at the end: never the source folder, which would hide the installed package.
+sys.path.append(str(Path(__file__).resolve().parent))
+
+from conditions import conditions, load, numba_is_there
+from table import FOLDER, Row, Table
+from timing import timed
+
+TABLE, LOAD = pytest.StashKey[Table](), pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start an empty table."""
+    config.stash[TABLE] = Table()
+    config.stash[LOAD] = load()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave the guard out of a run of benchmarks: it is none, `make ratios` runs it."""
+    if collection_path.name == "test_ratios.py" and config.getoption("benchmark_only", False):
+        return True
+    return None
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Table:
+    """The table of this run."""
+    return request.config.stash[TABLE]
+
+
+@pytest.fixture
+def row(benchmark: Any, table: Table) -> Callable[..., None]:
+    """Time `run` and add a row; `calls` of them are made by one `run`."""
+
+    def measure(
+        section: str,
+        contender: str,
+        unit: str,
+        run: Callable[[], object],
+        calls: int,
+        answers: str,
+        *,
+        ours: bool = False,
+        goal_ns: float | None = None,
+    ) -> None:
+        benchmark.group = section
+        median, fastest = timed(benchmark, run, calls)
+        table.rows.append(Row(section, contender, unit, median, fastest, answers, ours, goal_ns))
+
+    return measure
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Write the table, unless nothing was measured."""
+    yield
+    table = session.config.stash[TABLE]
+    if table.rows:
+        table.conditions = {
+            **conditions(),
+            "load before and after": f"{session.config.stash[LOAD]}; {load()}",
+        }
+        table.write()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show the table."""
+    table = config.stash[TABLE]
+    if table.rows:
+        terminalreporter.write_sep("=", "times: medians of rounds, ratios within this run")
+        terminalreporter.write_line(table.markdown())
+        if not numba_is_there():
+            terminalreporter.write_line("Numba cannot be imported: its rows are left out")
+        terminalreporter.write_line(f"written to {FOLDER}/table.md and results.json")
