@@ -1,7 +1,7 @@
 """The object door to the kernels.
 
-`MarketTable` holds prepared markets side by side, `Account` the positions of one subaccount on them, `Risk` is
-the frozen answer. The classes hold and check; the kernels in margin.pxd and liquidation.pxd calculate.
+`MarketTable` holds prepared markets side by side, `Account` the positions of one subaccount on them, `Risk`
+is the frozen answer. The classes hold and check; the kernels in margin.pxd and liquidation.pxd calculate.
 
 Hazards: an Account keeps its table alive. Neither is meant for writing from two threads at once; readers of a
 Risk need no care, it never changes.
@@ -17,7 +17,6 @@ from dydx_perf.errors import InputError, UnknownMarketError
 
 from dydx_perf.ext.fixed cimport i128_to_object, object_to_i64, object_to_i128
 from dydx_perf.ext.liquidation_price cimport (
-    LIQUIDATION_ALWAYS,
     LIQUIDATION_AT,
     LIQUIDATION_NEVER,
     liquidation_price,
@@ -104,12 +103,14 @@ cdef class MarketTable:
         return self.count - 1
 
     def set(
-        self, index, *, perpetual_id, atomic_resolution, exponent, price, funding_index, open_interest, initial_margin_ppm,
+        self, index, *, perpetual_id, atomic_resolution, exponent, price, funding_index, open_interest,
+        initial_margin_ppm,
         maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap, height, basis,
     ):
         """Replace all inputs of a market and derive the rest; False when one does not fit its C field.
 
-        `height` is -1 for not known, `basis` a place in BASES. Where an input does not fit, plain integers answer.
+        `height` is -1 for not known, `basis` a place in BASES. Where an input does not fit, plain integers
+        answer.
         """
         cdef size_t place = self.checked(index)
         cdef market_t given
@@ -156,9 +157,9 @@ cdef class MarketTable:
 cdef class Risk:
     """Net collateral and margin requirements of a subaccount at one moment; never changes.
 
-    Amounts are ints in quote quantums (1e-6 USDC); the names that end in `_usdc` give the same as exact Decimals.
-    `basis` says where the inputs come from ("chain", "estimate" or "sample"), `height` is the block of the oldest
-    input (None where it is not known), `time` when the newest known block was made.
+    Amounts are ints in quote quantums (1e-6 USDC); names that end in `_usdc` give the same as exact Decimals.
+    `basis` says where the inputs come from ("chain", "estimate" or "sample"), `height` is the block of the
+    oldest input (None where it is not known), `time` when the newest known block was made.
     """
 
     def __init__(self):
@@ -251,7 +252,7 @@ cdef class Risk:
         return self.nc - self.mmr
 
     def is_riskier_than(self, other):
-        """The chain's ordering: nc / mmr by cross multiplication, then the larger mmr, then the smaller nc."""
+        """The chain's ordering: nc / mmr by cross multiplication, then larger mmr, then smaller nc."""
         cdef Risk risk
         if not isinstance(other, Risk):
             raise InputError("other", other, "a Risk")
@@ -291,7 +292,9 @@ cdef Risk risk_of_integers(nc, imr, mmr, int64_t height, uint32_t basis, time):
     risk.basis_code = basis
     risk.time = time
     if not (
-        object_to_i128(nc, &risk.c.nc) and object_to_i128(imr, &risk.c.imr) and object_to_i128(mmr, &risk.c.mmr)
+        object_to_i128(nc, &risk.c.nc)
+        and object_to_i128(imr, &risk.c.imr)
+        and object_to_i128(mmr, &risk.c.mmr)
     ):
         risk.integers = (nc, imr, mmr)
     return risk
@@ -300,7 +303,7 @@ cdef Risk risk_of_integers(nc, imr, mmr, int64_t height, uint32_t basis, time):
 @cython.final
 @cython.freelist(64)
 cdef class OraclePrice:
-    """An oracle price: the chain's integer, and the same as an exact Decimal of USDC for one coin; never changes."""
+    """An oracle price: the chain's integer and its exact Decimal of USDC for one coin; never changes."""
 
     def __init__(self, integer, exponent):
         if not 0 <= checked_integer("integer", integer) < 1 << 64:
@@ -336,7 +339,8 @@ cdef class OraclePrice:
 cdef class Account:
     """Balance and positions of one subaccount on a table of markets.
 
-    A subclass gives `exact_risk` and `exact_liquidation_price`, which take over where an amount passes 128 bits.
+    A subclass gives `exact_risk` and `exact_liquidation_price`, which take over where an amount passes 128
+    bits.
     """
 
     def __cinit__(self, MarketTable table not None, *args, **kwargs):
@@ -353,8 +357,8 @@ cdef class Account:
     def write(self, usdc, positions, height=-1, basis=0):
         """Replace balance and positions, all or nothing.
 
-        A position is (name, market index, quantums, funding index, quote balance, custom_imf_ppm). Amounts past
-        the C fields make the account wide: plain integers answer for it. Arguments are the caller's to check.
+        A position is (name, market index, quantums, funding index, quote balance, custom_imf_ppm). Amounts
+        past the C fields make the account wide: plain integers answer for it. Arguments are the caller's to check.
         """
         cdef list given = list(positions)
         cdef size_t count = len(given)
@@ -409,7 +413,9 @@ cdef class Account:
             if market.basis > basis:
                 basis = market.basis
         risk = Risk.__new__(Risk)
-        if self.wide or account_risk(self.table.rows, self.rows, self.count, self.usdc_quantums, &risk.c) != STATUS_OK:
+        if self.wide or account_risk(
+            self.table.rows, self.rows, self.count, self.usdc_quantums, &risk.c
+        ) != STATUS_OK:
             nc, imr, mmr = self.exact_risk()
             return risk_of_integers(nc, imr, mmr, height, basis, self.table.time)
         risk.block_height = height
@@ -428,8 +434,8 @@ cdef class Account:
     def liquidation_price(self, market):
         """Oracle price at which the chain calls this account liquidatable, other prices held.
 
-        For a long the highest such price integer, for a short the lowest; "NEVER" when there is none, "ALWAYS"
-        when every price of that side is one. Constant time once `risk` is known.
+        For a long the highest such price integer, for a short the lowest; "NEVER" when there is none,
+        "ALWAYS" when every price of that side is one. Constant time once `risk` is known.
 
         Parameters
         ----------

@@ -82,7 +82,9 @@ cdef inline status_t scaled_initial_margin_floor(const market_t *market, uint32_
     cdef uint32_t base = market.initial_margin_ppm
     cdef u128 value = 0
     cdef u128 scaled = 0
-    if abs_notional_trunc(magnitude_i64(market.open_interest), market.price, market.power, &value) != STATUS_OK:
+    if abs_notional_trunc(
+        magnitude_i64(market.open_interest), market.price, market.power, &value
+    ) != STATUS_OK:
         return STATUS_OUT_OF_RANGE
     if market.open_interest < 0:
         value = 0
@@ -101,7 +103,7 @@ cdef inline status_t scaled_initial_margin_floor(const market_t *market, uint32_
 
 
 cdef inline status_t prepare_market(market_t *market) noexcept nogil:
-    """Derive multiplier to scaled_initial_margin_ppm from the inputs; sizes past fast_quantums go the 128-bit path."""
+    """Derive what is prepared from the inputs; sizes past fast_quantums go the 128-bit path."""
     cdef u128 multiplier = 0
     market.fast_quantums = -1
     market.in_range = 0
@@ -134,7 +136,8 @@ cdef inline status_t maintenance_margin_ceil(const market_t *market, u128 value,
 
 cdef inline uint32_t initial_margin_ppm(const market_t *market, uint32_t custom_imf_ppm) noexcept nogil:
     """The larger of the scaled fraction and the subaccount's own."""
-    return custom_imf_ppm if custom_imf_ppm > market.scaled_initial_margin_ppm else market.scaled_initial_margin_ppm
+    cdef uint32_t scaled = market.scaled_initial_margin_ppm
+    return custom_imf_ppm if custom_imf_ppm > scaled else scaled
 
 
 cdef inline bint is_fast(const market_t *market, const position_t *position) noexcept nogil:
@@ -152,7 +155,7 @@ cdef inline uint64_t abs_notional_fast(const market_t *market, int64_t quantums)
 
 
 cdef inline uint64_t maintenance_margin_fast(const market_t *market, uint64_t value) noexcept nogil:
-    """Two ceilings of an absolute notional of at most 2**62; the fraction of a fast market is at most 100 %."""
+    """Two ceilings of an absolute notional of at most 2**62; fractions of at most 100 %."""
     return mul_ppm_ceil_64(
         mul_ppm_ceil_64(value, market.initial_margin_ppm), market.maintenance_fraction_ppm)
 
@@ -175,7 +178,9 @@ cdef inline status_t add_position_risk_wide(
         return STATUS_OUT_OF_RANGE
     if maintenance_margin_ceil(market, <u128>value, &mmr) != STATUS_OK:
         return STATUS_OUT_OF_RANGE
-    return STATUS_OUT_OF_RANGE if to_signed(mmr, False, &margin) or add(sum.mmr, margin, &sum.mmr) else STATUS_OK
+    if to_signed(mmr, False, &margin) or add(sum.mmr, margin, &sum.mmr):
+        return STATUS_OUT_OF_RANGE
+    return STATUS_OK
 
 
 cdef inline status_t add_positions_risk(

@@ -15,7 +15,7 @@ VERDICTS = ("Success", "NewlyUndercollateralized", "StillUndercollateralized")
 
 
 cdef bint read_market(object perpetual, market_t *market) except -1:
-    """Fill a market from an object with the chain's field names; False when a field does not fit its C type."""
+    """Fill a market from an object with the chain's field names; False when a field does not fit."""
     cdef int64_t power = perpetual.exponent + perpetual.atomic_resolution + 6
     cdef int64_t initial = perpetual.initial_margin_ppm
     cdef int64_t fraction = perpetual.maintenance_fraction_ppm
@@ -68,7 +68,7 @@ def scaled_initial_margin_ppm(perpetual):
 def position_risk(perpetual, quantums, quote_balance=0, custom_imf_ppm=0, wide=False):
     """(nc, imr, mmr) of one settled position in quote quantums; None: out of range.
 
-    `wide` takes the 128-bit path where the 64-bit one would do, so that tests can hold both against each other.
+    `wide` takes the 128-bit path where the 64-bit one would do: tests hold both against each other.
     """
     cdef market_t market
     cdef position_t position

@@ -33,7 +33,10 @@ cdef inline status_t account_settlement_floor(
     cdef size_t i
     for i in range(count):
         if settlement_ppm(
-            positions[i].quantums, positions[i].funding_index, markets[positions[i].market].funding_index, &ppm
+            positions[i].quantums,
+            positions[i].funding_index,
+            markets[positions[i].market].funding_index,
+            &ppm,
         ) != STATUS_OK or add(total, ppm, &total):
             return STATUS_OUT_OF_RANGE
     out[0] = settlement_floor(total)

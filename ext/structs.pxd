@@ -1,7 +1,7 @@
 # What the kernels compute on.  Plain C structs of 64- and 32-bit integers; version 1 of the struct ABI.
 #
-# Units: base quantums signed (long > 0), quote quantums 1e-6 USDC, ppm parts per million, a price is an integer
-# times 10**exponent USDC for one coin, a funding index is ppm of a quote quantum for each base quantum.
+# Units: base quantums signed (long > 0), quote quantums 1e-6 USDC, ppm parts per million, a price is an
+# integer times 10**exponent USDC for one coin, a funding index is ppm of a quote quantum for each base quantum.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 

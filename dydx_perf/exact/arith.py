@@ -70,24 +70,30 @@ def int64_mul_ppm_floor(value: int, ppm: int) -> int:
     return result
 
 
+def pow10(exponent: int) -> int:
+    """`10**exponent`; exponent >= 0."""
+    power: int = 10**exponent
+    return power
+
+
 def mul_pow10_trunc(value: int, exponent: int) -> int:
     """`value * 10**exponent` toward zero."""
-    return value * 10**exponent if exponent >= 0 else div_trunc(value, 10**-exponent)
+    return value * pow10(exponent) if exponent >= 0 else div_trunc(value, pow10(-exponent))
 
 
 def mul_pow10_floor(value: int, exponent: int) -> int:
     """`value * 10**exponent` toward minus infinity."""
-    return value * 10**exponent if exponent >= 0 else value // 10**-exponent
+    return value * pow10(exponent) if exponent >= 0 else value // pow10(-exponent)
 
 
 def mul_pow10_ceil(value: int, exponent: int) -> int:
     """`value * 10**exponent` toward plus infinity."""
-    return value * 10**exponent if exponent >= 0 else div_ceil(value, 10**-exponent)
+    return value * pow10(exponent) if exponent >= 0 else div_ceil(value, pow10(-exponent))
 
 
 def rational_mul_pow10(num: int, den: int, exponent: int) -> Rational:
     """`num / den * 10**exponent`, exact."""
-    return reduced(num * 10**exponent, den) if exponent >= 0 else reduced(num, den * 10**-exponent)
+    return reduced(num * pow10(exponent), den) if exponent >= 0 else reduced(num, den * pow10(-exponent))
 
 
 def round_to_multiple(value: int, multiple: int, round_up: bool) -> int:

@@ -9,6 +9,7 @@ from importlib.metadata import entry_points, files, metadata, requires
 from pathlib import PurePosixPath
 
 import pytest
+
 from dydx_perf.kernel import COMPILED
 
 # Promised to outside Cython code: structs and functions. Other compiled modules are for Python callers.
