@@ -51,7 +51,7 @@ check: $(VENV)/.installed $(VENV)/.with-check  ## formatting, lint, types of the
 	PATH="$(CURDIR)/$(BIN):$$PATH" cython-lint ext
 	mkdir -p build/check
 	cd build/check && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p dydx_perf
-	cd build/check && ../../$(PY) -m mypy.stubtest dydx_perf --mypy-config-file ../../pyproject.toml \
+	cd build/check && ../../$(PY) -m mypy.stubtest dydx_perf.ext --mypy-config-file ../../pyproject.toml \
 	  --allowlist <(echo '$(CYTHON_OWN)') --ignore-unused-allowlist
 	$(PY) -m pytest -q tests/packaging/test_layers.py
 
