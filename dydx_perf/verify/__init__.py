@@ -141,7 +141,9 @@ def verify_row(line: bytes | str, engines: Engines | None = None) -> str | None:
 def parse_row(line: bytes | str) -> dict[str, Any]:
     """Return the row of a line, each of its four members of the right type."""
     try:
-        row = json.loads(line, object_pairs_hook=unique_members, parse_constant=no_constant)
+        # json itself would guess other encodings
+        text = line if isinstance(line, str) else line.decode("utf-8")
+        row = json.loads(text, object_pairs_hook=unique_members, parse_constant=no_constant)
     except (ValueError, RecursionError) as reason:
         raise NotUnderstoodError(f"not JSON: {reason}") from None
     if not isinstance(row, dict) or not {"fn", "in", "out"} <= row.keys() <= {"fn", "tag", "in", "out"}:
@@ -178,7 +180,7 @@ def answer_row(row: dict[str, Any]) -> tuple[Answer, Answer | None]:
             part = kernel_answer(row["fn"], row["in"])
         answer = function(fields)
     except ChainError as refusal:
-        return chain_error_out(refusal), part
+        answer = chain_error_out(refusal)
     except (ArithmeticError, LookupError, MemoryError, TypeError, ValueError) as failure:
         raise NotUnderstoodError(f"no answer: {type(failure).__name__}: {failure}") from failure
     fields.done()
