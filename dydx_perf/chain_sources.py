@@ -32,7 +32,7 @@ from dydx_perf.documents import Field, Read, built
 from dydx_perf.errors import InputError
 from dydx_perf.exact.liquidation import LiquidationsConfig
 from dydx_perf.market import STATUSES, Market
-from dydx_perf.parameters import FeeTier, ProtocolParameters
+from dydx_perf.parameters import BlockRateLimits, EquityTier, FeeTier, ProtocolParameters, RateLimit
 from dydx_perf.units import to_decimal
 
 __all__ = ["ChainState", "genesis_state", "indexer_state", "node_state", "sample_state"]
@@ -41,6 +41,14 @@ SAMPLE_FORMAT, SAMPLE_VERSION = "dydx_perf chain parameters", 1
 MAX_DECIMALS = 32  # of an oracle price's text: the finest exponent a market may have
 ONE_MILLION = 1_000_000
 UINT64_MAX = 2**64 - 1
+
+#: lists of equity tiers, and of rate limits by the field of ours that holds them
+EQUITY_TIERS = ("stateful_order_equity_tiers", "short_term_order_equity_tiers")
+RATE_LIMITS = {
+    "short_term_orders_and_cancels": "max_short_term_orders_and_cancels_per_n_blocks",
+    "stateful_orders": "max_stateful_orders_per_n_blocks",
+    "leverage_updates": "max_leverage_updates_per_n_blocks",
+}
 
 #: names and numbers of the protocol's enums; 0, "unspecified", is no value the chain accepts
 MARKET_TYPES: dict[str | int, str] = {
@@ -144,6 +152,8 @@ def sample_state(document: Mapping[str, Any]) -> ChainState:
             root["perpetuals_params"],
             {name: root["liquidations_config"][name] for name in LIQUIDATIONS_PARTS},
             root["fee_tiers"],
+            {name: root[name] for name in EQUITY_TIERS},
+            root["block_rate_limits"],
         ),
         description=f"sample {about['name'].text().value}: {about['kind'].text().value}",
     )
@@ -159,7 +169,8 @@ def genesis_state(document: Mapping[str, Any]) -> ChainState:
     ----------
     document : mapping
         A genesis document with `app_state`: `prices.market_prices`; `perpetuals.perpetuals`,
-        `.liquidity_tiers` and `.params`; `clob.clob_pairs` and `.liquidations_config`; `feetiers.params`.
+        `.liquidity_tiers` and `.params`; `clob.clob_pairs`, `.liquidations_config`,
+        `.equity_tier_limit_config` and `.block_rate_limit_config`; `feetiers.params`.
         Integers are JSON numbers or decimal text, enums names or numbers.
     """
     if not isinstance(document, Mapping):
@@ -182,6 +193,8 @@ def genesis_state(document: Mapping[str, Any]) -> ChainState:
         liquidations_config=state["clob"]["liquidations_config"],
         perpetuals_params=state["perpetuals"]["params"],
         fee_tiers=fees["params"]["tiers"] if fees.value is not None else fees,
+        equity_tiers=state["clob"]["equity_tier_limit_config"],
+        rate_limits=state["clob"]["block_rate_limit_config"],
         height=height,
         time=document.get("genesis_time"),
         description=f"genesis of {chain_id}" if isinstance(chain_id, str) else "genesis",
@@ -212,6 +225,8 @@ def node_state(
         liquidations_config=Field("liquidations_config", liquidations_config),
         perpetuals_params=Field("perpetuals_params", perpetuals_params),
         fee_tiers=Field("fee_tiers", None),
+        equity_tiers=Field("equity_tier_limit_config", None),
+        rate_limits=Field("block_rate_limit_config", None),
         height=height,
         time=time,
         description="messages of a node",
@@ -227,6 +242,8 @@ def _state(
     liquidations_config: Field,
     perpetuals_params: Field,
     fee_tiers: Field,
+    equity_tiers: Field,
+    rate_limits: Field,
     height: int | None,
     time: object,
     description: str,
@@ -257,7 +274,13 @@ def _state(
     return ChainState(
         markets=tuple(markets.priced),
         without_price=tuple(markets.without_price),
-        parameters=_parameters(perpetuals_params, _liquidations(liquidations_config), fee_tiers),
+        parameters=_parameters(
+            perpetuals_params,
+            _liquidations(liquidations_config),
+            fee_tiers,
+            {} if equity_tiers.value is None else {name: equity_tiers[name] for name in EQUITY_TIERS},
+            rate_limits,
+        ),
         description=description,
         height=height,
         time=time,
@@ -341,7 +364,11 @@ def _liquidations(config: Field) -> dict[str, Field]:
 
 
 def _parameters(
-    perpetuals_params: Field, liquidations: Mapping[str, Field], fee_tiers: Field
+    perpetuals_params: Field,
+    liquidations: Mapping[str, Field],
+    fee_tiers: Field,
+    equity_tiers: Mapping[str, Field],
+    rate_limits: Field,
 ) -> ProtocolParameters:
     """Read the parameters of the protocol; what is not given keeps its default."""
     given: dict[str, Read[Any]] = {}
@@ -355,6 +382,14 @@ def _parameters(
     parameters = built(ProtocolParameters, **given)
     if fee_tiers.value is not None:
         parameters = replace(parameters, fee_tiers=tuple(_fee_tiers(fee_tiers)))
+    if equity_tiers:
+        stateful, short_term = (_equity_tiers(equity_tiers[name]) for name in EQUITY_TIERS)
+        parameters = replace(
+            parameters, stateful_order_equity_tiers=stateful, short_term_order_equity_tiers=short_term
+        )
+    if rate_limits.value is not None:
+        limits = {kind: _rate_limits(rate_limits[name]) for kind, name in RATE_LIMITS.items()}
+        parameters = replace(parameters, block_rate_limits=BlockRateLimits(**limits))
     if not liquidations:
         return parameters
 
@@ -375,6 +410,31 @@ def _fee_tiers(tiers: Field) -> Iterator[FeeTier]:
             maker_fee_ppm=tier["maker_fee_ppm"].integer(),
             taker_fee_ppm=tier["taker_fee_ppm"].integer(),
         )
+
+
+def _equity_tiers(tiers: Field) -> tuple[EquityTier, ...]:
+    """Read equity tiers; the chain puts them in order, and so is done here. None where there is no list."""
+    read = [
+        EquityTier(tier["usd_tnc_required"].serialized_integer(0).value, _uint32(tier["limit"], 0))
+        for tier in ([] if tiers.value is None else tiers.each())
+    ]
+    return tuple(sorted(read))
+
+
+def _rate_limits(limits: Field) -> tuple[RateLimit, ...]:
+    """Read rate limits of one kind; none where there is no list, as before the kind was limited."""
+    return tuple(
+        RateLimit(_uint32(limit["limit"], 1), _uint32(limit["num_blocks"], 1))
+        for limit in ([] if limits.value is None else limits.each())
+    )
+
+
+def _uint32(field: Field, lowest: int) -> int:
+    """Read an integer; protobuf leaves a field of 0 out."""
+    value = field.integer(default=0).value
+    if not lowest <= value < 2**32:
+        raise field.refusal(f"{lowest} to {2**32 - 1}")
+    return value
 
 
 # -- the indexer

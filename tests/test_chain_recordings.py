@@ -15,6 +15,7 @@ import pytest
 
 from dydx_perf import Chain, FeeTier, InputError, Market, ProtocolParameters
 from dydx_perf.documents import Field
+from dydx_perf.parameters import BlockRateLimits, EquityTier, RateLimit
 
 PROPERTIES = [name for name in dir(Market) if isinstance(getattr(Market, name), property)]
 
@@ -59,7 +60,16 @@ def test_the_sample_has_the_tiers_and_prices_of_v9() -> None:
     assert [one.ticker for one in sample if one.is_isolated] == ["EIGEN-USD", "BOME-USD"]
     assert len(sample.parameters.fee_tiers) == 9
     assert sample.parameters.fee_tiers[5] == FeeTier("6", 125_000_000_000_000, 5_000, 0, -110, 250)
-    assert sample.parameters == ProtocolParameters(fee_tiers=sample.parameters.fee_tiers)
+    assert sample.parameters.stateful_order_equity_tiers[2] == EquityTier(100_000_000, 5)
+    assert sample.parameters.short_term_order_equity_tiers[-1] == EquityTier(100_000_000_000, 1000)
+    assert sample.parameters.block_rate_limits == BlockRateLimits(
+        (RateLimit(400, 1),), (RateLimit(2, 1), RateLimit(20, 100))
+    )
+    of_the_sample = ("fee_tiers", "stateful_order_equity_tiers", "short_term_order_equity_tiers")
+    assert sample.parameters == ProtocolParameters(
+        block_rate_limits=sample.parameters.block_rate_limits,
+        **{name: getattr(sample.parameters, name) for name in of_the_sample},
+    )
 
 
 @pytest.mark.parametrize("name", ["v8", "", "V9", None, 9, ["v9"], "../v9"])
