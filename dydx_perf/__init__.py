@@ -23,6 +23,7 @@ __all__ = [
     "CapacityError",
     "Chain",
     "ChainError",
+    "Deposit",
     "DydxPerfError",
     "FeeTier",
     "InputError",
@@ -31,23 +32,44 @@ __all__ = [
     "LiquidationOrder",
     "Market",
     "OraclePrice",
+    "Order",
     "ParentSubaccount",
     "Pnl",
     "Position",
+    "PriceMove",
     "ProtocolParameters",
     "Risk",
     "Subaccount",
+    "Transfer",
     "UnknownMarketError",
+    "Withdrawal",
     "__version__",
     "get_include",
 ]
 
 if TYPE_CHECKING:
+    from dydx_perf.order import Order
+    from dydx_perf.preview import Deposit, PriceMove, Transfer, Withdrawal
+
     __version__: str
 else:
+    # Names that wait until somebody asks for them: who only watches risk does not load what asks what if.
+    _LATER = {
+        "Deposit": "preview",
+        "Order": "order",
+        "PriceMove": "preview",
+        "Transfer": "preview",
+        "Withdrawal": "preview",
+    }
 
     def __getattr__(name):
-        # Reading the installed metadata costs more than the rest of the import, so it waits.
+        if name in _LATER:
+            from importlib import import_module
+
+            value = getattr(import_module(f"dydx_perf.{_LATER[name]}"), name)
+            globals()[name] = value
+            return value
+        # Reading the installed metadata costs more than the rest of the import, so it waits, too.
         if name == "__version__":
             from importlib.metadata import version
 

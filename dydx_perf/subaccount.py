@@ -7,10 +7,10 @@ documentation says where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, Unpack, overload
 
 from dydx_perf.chain import Chain
 from dydx_perf.errors import InputError
@@ -27,6 +27,18 @@ from dydx_perf.units import quote_quantums_to_usdc, to_decimal, usdc_to_quote_qu
 
 if TYPE_CHECKING:
     from dydx_perf.explain import Explanation
+    from dydx_perf.order import Order
+    from dydx_perf.preview import (
+        BasketPreview,
+        Movement,
+        MovementPreview,
+        OrderPreview,
+        Preview,
+        PreviewOptions,
+        PriceMove,
+        PriceMovePreview,
+        What,
+    )
 
 __all__ = ["Subaccount"]
 
@@ -474,6 +486,30 @@ class Subaccount(Account):
         from dydx_perf.explain import explain
 
         return explain(self)
+
+    # -- what if
+
+    @overload
+    def preview(self, what: Order, **options: Unpack[PreviewOptions]) -> OrderPreview: ...
+    @overload
+    def preview(self, what: Movement, **options: Unpack[PreviewOptions]) -> MovementPreview: ...
+    @overload
+    def preview(self, what: PriceMove, **options: Unpack[PreviewOptions]) -> PriceMovePreview: ...
+    @overload
+    def preview(self, what: Sequence[What], **options: Unpack[PreviewOptions]) -> BasketPreview: ...
+    def preview(self, what: What | Sequence[What], **options: Unpack[PreviewOptions]) -> Preview:
+        """Say what the chain would answer, and what it would leave; nothing changes.
+
+        Parameters
+        ----------
+        what : Order, Withdrawal, Transfer, Deposit, PriceMove, or a sequence of them
+            Of several each comes after the ones before it.
+        fee_tier, open_stateful_orders, counterparty_quantums, block
+            See `dydx_perf.preview.PreviewOptions`.
+        """
+        from dydx_perf.preview import preview
+
+        return preview(self, what, **options)
 
     @property
     def basis(self) -> str:

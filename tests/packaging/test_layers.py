@@ -27,9 +27,9 @@ LINES = [
     {"chain", "position", "liquidation"},
     {"pnl", "order", "history"},
     {"subaccount"},
-    {"parent", "explain", "forecast", "limits"},
+    {"parent", "explain", "forecast", "limits", "scenario"},
     {"preview"},
-    {"rescue", "worst_case"},
+    {"max_order", "rescue", "worst_case"},
     {"book"},
     {"snapshot"},
     {"dydx_perf"},
@@ -40,7 +40,7 @@ LINES = [
 RANK = {name: rank for rank, line in enumerate(LINES) for name in line}
 
 # Doors of the subaccount to the rooms built on it: a method opens one when it is called, never at import.
-DOORS = {"subaccount": {"explain", "preview", "rescue", "worst_case", "limits"}}
+DOORS = {"subaccount": {"explain", "preview", "max_order", "rescue", "worst_case", "limits"}}
 
 # The data package is files only; its folder may be named by anybody, and it imports nothing.
 RANK["data"] = 0
