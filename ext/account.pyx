@@ -345,6 +345,7 @@ cdef class Account:
 
     def __cinit__(self, MarketTable table not None, *args, **kwargs):
         self.table = table
+        self.row_of = {}
         self.rows = NULL
         self.version = 1
         self.seen_table_version = 0
