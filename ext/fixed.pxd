@@ -81,7 +81,8 @@ cdef inline bint object_to_i128(object value, i128 *out) except -1:
     if not -(1 << 127) <= value < (1 << 127):
         return False
     high = value >> 64
-    out[0] = (<i128>high << 64) | <i128>(<uint64_t>(value & 0xFFFFFFFFFFFFFFFF))
+    # through unsigned halves: C does not define the left shift of a negative value
+    out[0] = <i128>((<u128>(<uint64_t>high) << 64) | <u128>(<uint64_t>(value & 0xFFFFFFFFFFFFFFFF)))
     return True
 
 

@@ -54,8 +54,8 @@ cdef inline status_t unrealized_pnl_floor(
     if sub(oracle_price, entry_price, &product) or mul(product, quantums, &product):
         return STATUS_OUT_OF_RANGE
     quotient[0] = div_floor(product, divisor)
-    # what the floor left is below the divisor
-    remainder[0] = <uint64_t>(product - quotient[0] * divisor)
+    # modulo 2**128, as quotient * divisor may lie below -2**127: what the floor left is below the divisor
+    remainder[0] = <uint64_t>(<u128>product - <u128>quotient[0] * divisor)
     return STATUS_OK
 
 

@@ -31,6 +31,7 @@ int64 = st.one_of(st.integers(MIN_INT64, MAX_INT64), st.integers(-(10**12), 10**
 @example(-1, 1, 0, 10)
 @example(MAX_INT64, MIN_INT64, 2**64 - 1, 1)
 @example(MIN_INT64, MIN_INT64, 2**64 - 1, 2**64 - 1)
+@example(MIN_INT64, -1, 2**64 - 1, 2**63 + 1)  # quotient * divisor lies below -2**127
 @example(1, 0, 0, 0)
 def test_unrealized_pnl(quantums, entry_price, oracle_price, divisor):
     """Quotient toward minus infinity, remainder below the divisor; nothing is lost."""
