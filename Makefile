@@ -57,7 +57,7 @@ check: $(VENV)/.installed $(VENV)/.with-check  ## formatting, lint, types of the
 
 .PHONY: bench
 bench: $(VENV)/.installed $(VENV)/.with-bench  ## the benchmarks: answers checked, one table, ratios in one run
-	$(PY) -m pytest bench --benchmark-only --benchmark-quiet -q $(ARGS)
+	$(PY) -m pytest bench --benchmark-only --benchmark-quiet --benchmark-timer=time.process_time -q $(ARGS)
 
 .PHONY: ratios
 ratios: $(VENV)/.installed $(VENV)/.with-test  ## a guard for any machine: how many times faster than plain Python, at least

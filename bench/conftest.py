@@ -68,6 +68,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if table.rows:
         table.conditions = {
             **conditions(),
+            "clock": str(session.config.getoption("benchmark_timer")),
             "load before and after": f"{session.config.stash[LOAD]}; {load()}",
         }
         table.write()

@@ -11,18 +11,18 @@ from table import Row
 PROCESSES = 15
 SECTION = "Import, in fresh processes with warm files"
 
-#: prints seconds of the wall clock, then bytes of resident memory that the import added
+#: prints seconds of processor time, then bytes of resident memory that the import added
 PROBE = """
 import os, sys
-from time import perf_counter
+from time import process_time
 {before}
 def resident():
     with open("/proc/self/statm") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 memory = resident() if sys.platform == "linux" else 0
-start = perf_counter()
+start = process_time()
 {imported}
-seconds = perf_counter() - start
+seconds = process_time() - start
 print(seconds, (resident() if sys.platform == "linux" else 0) - memory)
 """
 
