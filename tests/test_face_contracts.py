@@ -22,6 +22,10 @@ from dydx_perf.exact.state import Perpetual, PerpetualPosition
 BTC = Perpetual(0, -10, 6_701_250_000, -5, 0, 0, 20_000, 600_000, 0, 0)
 ETH = Perpetual(1, -9, 3_500_000_000, -6, 0, 0, 20_000, 600_000, 0, 0)
 WIDE = 2**130
+MARKET_FIELDS = (
+    "perpetual_id atomic_resolution exponent price funding_index open_interest initial_margin_ppm "
+    "maintenance_fraction_ppm open_interest_lower_cap open_interest_upper_cap height basis"
+)
 KINDS = {"compiled": kernel, "plain": twin}
 each_kind = pytest.mark.parametrize("objects", KINDS.values(), ids=KINDS.keys())
 
@@ -281,20 +285,6 @@ def test_a_sequence_that_lies_about_its_length_is_safe(objects: Any) -> None:
 def test_an_account_without_its_subclass(face: Any) -> None:
     objects = kernel if face.COMPILED else twin
     table = objects.MarketTable()
-    names = [
-        "perpetual_id",
-        "atomic_resolution",
-        "exponent",
-        "price",
-        "funding_index",
-        "open_interest",
-        "initial_margin_ppm",
-        "maintenance_fraction_ppm",
-        "open_interest_lower_cap",
-        "open_interest_upper_cap",
-        "height",
-        "basis",
-    ]
     with pytest.raises(TypeError):
         objects.Account(None)
     with pytest.raises(TypeError):
@@ -303,7 +293,7 @@ def test_an_account_without_its_subclass(face: Any) -> None:
     with pytest.raises(face.UnknownMarketError):
         account.liquidation_price("M0-USD")
     with pytest.raises(face.InputError):
-        table.set(0, **dict.fromkeys(names, 1))
+        table.set(0, **dict.fromkeys(MARKET_FIELDS.split(), 1))
     account.write(WIDE * 2**100, [])
     if face.COMPILED:
         with pytest.raises(OverflowError, match="128 bits"):
