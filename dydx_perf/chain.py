@@ -7,9 +7,7 @@ numbers come from a live source.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Container, Iterable, Iterator, Mapping
-from importlib.resources import files
 from typing import Any, NoReturn, Self, TypeVar
 
 from dydx_perf.chain_sources import ChainState, genesis_state, indexer_state, node_state, sample_state
@@ -112,6 +110,10 @@ class Chain:
         """
         if name not in SAMPLES:
             raise InputError("name", name, " or ".join(SAMPLES))
+        # These bring in half of the standard library: whoever needs no sample does not wait for them.
+        import json
+        from importlib.resources import files
+
         document = json.loads((files("dydx_perf.data") / f"{name}.json").read_text("utf-8"))
         return cls._of(sample_state(document))
 
