@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 #: prices are moved in steps of this share of themselves
-STEPS = 10_000
+STEPS = 1_000
 LARGEST_RALLY = 2 * STEPS
 SHOWN_POSITIONS = 6
 
@@ -144,14 +144,14 @@ def market_price(account: Subaccount, ticker: str) -> int:
 
 
 class Crash:
-    """One account's markets moved together, in exact steps of a hundredth of a percent."""
+    """One account's markets moved together, in exact steps of a tenth of a percent."""
 
     def __init__(self, account: Subaccount) -> None:
         self.account = account
         self.start = {ticker: market_price(account, ticker) for ticker in account.positions}
 
     def move(self, steps: int) -> None:
-        """All prices at `1 + steps / 10,000` of where they started, down to the chain's integer."""
+        """All prices at `1 + steps / 1,000` of where they started, down to the chain's integer."""
         for ticker, price in self.start.items():
             moved = max(price * (STEPS + steps) // STEPS, 1)
             self.account.chain[ticker].set_oracle_price_integer(moved, basis="estimate")
@@ -186,7 +186,7 @@ def show_crash(records: Sequence[RecordedSubaccount], title: str) -> None:
         for name, last in (("fall", -STEPS + 1), ("rally", LARGEST_RALLY)):
             steps = crash.first(last)
             if steps is None:
-                rows.append((label(record), name, f"not within {last / STEPS:+.2%}", "", "", ""))
+                rows.append((label(record), name, f"not within {last / STEPS:+.1%}", "", "", ""))
                 continue
             crash.move(steps)
             risk = account.risk
@@ -194,7 +194,7 @@ def show_crash(records: Sequence[RecordedSubaccount], title: str) -> None:
                 (
                     label(record),
                     name,
-                    f"{steps / STEPS:+.2%}",
+                    f"{steps / STEPS:+.1%}",
                     f"{largest} {account.positions[largest].market.oracle_price}",
                     dollars(risk.net_collateral_usdc),
                     dollars(risk.maintenance_margin_requirement_usdc),

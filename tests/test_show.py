@@ -75,7 +75,7 @@ def test_a_crash_ends_at_the_first_step_that_is_liquidatable() -> None:
         assert not any(crash.liquidatable_at(step) for step in range(0, steps, -1))
         for ticker, price in start.items():
             crash.move(steps)
-            assert account.positions[ticker].market.perpetual.price == price * (10_000 + steps) // 10_000
+            assert account.positions[ticker].market.perpetual.price == price * (1_000 + steps) // 1_000
     assert found
 
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from dydx_perf.errors import ChainError, InputError
 from dydx_perf.kernel import COMPILED
-from dydx_perf.verify.answers import ANSWERS, Answer, chain_error_out
+from dydx_perf.verify.answers import ANSWERS
+from dydx_perf.verify.exact_amounts import Answer, chain_error_out
 from dydx_perf.verify.fields import Fields, NotUnderstoodError
 
 __all__ = ["FileReport", "main", "shipped_vectors", "vector_files", "verify_file", "verify_row"]

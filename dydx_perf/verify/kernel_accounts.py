@@ -12,7 +12,8 @@ from dydx_perf.exact.state import USDC_ASSET_ID, Perpetual, RiskState, Subaccoun
 from dydx_perf.ext import arith, funding, liquidation, margin
 from dydx_perf.ext.account import Account, MarketTable
 from dydx_perf.verify import fields as read
-from dydx_perf.verify.answers import Answer, chain_error_out, read_funding_index, read_liquidation
+from dydx_perf.verify.exact_accounts import read_liquidation
+from dydx_perf.verify.exact_amounts import Answer, chain_error_out, read_funding_index
 from dydx_perf.verify.fields import Fields, leverage_out, risk_out
 from dydx_perf.verify.kernel_amounts import Declined, KernelTable, held
 

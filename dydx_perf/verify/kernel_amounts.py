@@ -9,7 +9,7 @@ from dydx_perf.exact.sentinels import error
 from dydx_perf.exact.state import Perpetual
 from dydx_perf.ext import arith, funding
 from dydx_perf.verify import fields as read
-from dydx_perf.verify.answers import Answer, chain_error_out, read_premium_store
+from dydx_perf.verify.exact_amounts import Answer, chain_error_out, read_premium_store
 from dydx_perf.verify.fields import Fields
 
 T = TypeVar("T")

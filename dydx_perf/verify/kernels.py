@@ -9,7 +9,7 @@ Imported only where there are compiled modules.
 
 from dydx_perf.errors import ChainError
 from dydx_perf.verify import kernel_accounts, kernel_amounts
-from dydx_perf.verify.answers import Answer
+from dydx_perf.verify.exact_amounts import Answer
 from dydx_perf.verify.fields import Fields
 from dydx_perf.verify.kernel_amounts import Declined, KernelTable
 
