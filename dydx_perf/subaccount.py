@@ -27,9 +27,11 @@ from dydx_perf.units import quote_quantums_to_usdc, to_decimal, usdc_to_quote_qu
 
 if TYPE_CHECKING:
     from dydx_perf.explain import Explanation
+    from dydx_perf.max_order import MaxOrder, MaxOrderOptions
     from dydx_perf.order import Order
     from dydx_perf.preview import (
         BasketPreview,
+        BlockState,
         Movement,
         MovementPreview,
         OrderPreview,
@@ -510,6 +512,31 @@ class Subaccount(Account):
         from dydx_perf.preview import preview
 
         return preview(self, what, **options)
+
+    def max_order(
+        self, market: str, side: str, limit_price: Amount, **options: Unpack[MaxOrderOptions]
+    ) -> MaxOrder:
+        """Find the largest and the smallest order that the chain lets through, by each of its two checks.
+
+        Parameters
+        ----------
+        market : str
+            Ticker.
+        side : "buy" or "sell"
+        limit_price : str, int or Decimal
+            USDC for one coin.
+        post_only, immediate_or_cancel, builder_fee_ppm, fee_tier, counterparty_quantums
+            See `dydx_perf.max_order.MaxOrderOptions`.
+        """
+        from dydx_perf.max_order import max_order
+
+        return max_order(self, market, side, limit_price, **options)
+
+    def max_withdrawal(self, block: BlockState | None = None) -> Decimal:
+        """Find the largest withdrawal in USDC; nothing blocks it where `block` does not say so."""
+        from dydx_perf.max_order import max_withdrawal
+
+        return max_withdrawal(self, block)
 
     @property
     def basis(self) -> str:

@@ -12,7 +12,7 @@ from dydx_perf.errors import CapacityError
 #: of a whole range: True all pass, False none does, None not known
 Bound = Callable[[int, int], bool | None]
 
-LARGEST_EFFORT = 1_000_000
+LARGEST_EFFORT = 200_000
 
 
 def first_passing(
@@ -23,7 +23,7 @@ def first_passing(
     Raises
     ------
     CapacityError
-        Not settled within a million ranges: the numbers around the answer are too alike for the bound.
+        Not settled within 200,000 ranges: the numbers around the answer are too alike for the bound.
     """
     if low > high:
         return None
