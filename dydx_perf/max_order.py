@@ -10,12 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from fractions import Fraction
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from dydx_perf.errors import InputError
-from dydx_perf.exact.funding import settle_subaccount
-from dydx_perf.exact.margin import position_risk, settled_subaccount_risk
 from dydx_perf.exact.search import first_passing
 from dydx_perf.exact.state import RiskState
 from dydx_perf.exact.trades import Trades, in_steps, power_of_ten, steps_between_bends
@@ -134,37 +131,10 @@ def max_order(
     return MaxOrder(order, None, entering, matching)
 
 
-def trades_of(
-    now: Scenario,
-    perpetual_id: int,
-    is_buy: bool,
-    fill_price: Fraction,
-    fee_ppm: int,
-    builder_fee_ppm: int = 0,
-) -> Trades:
-    """Return trades of any size in one market on the settled account; open interest stays."""
-    indices = {number: perpetual.funding_index for number, perpetual in now.perpetuals.items()}
-    settled = settle_subaccount(indices, now.state).subaccount
-    whole = settled_subaccount_risk(now.perpetuals, settled, settled.leverage)
-    held = now.quantums(perpetual_id)
-    custom_imf_ppm = settled.leverage.get(perpetual_id, 0)
-    own = position_risk(now.perpetuals[perpetual_id], held, 0, custom_imf_ppm)
-    return Trades(
-        perpetual=now.perpetuals[perpetual_id],
-        others=RiskState(whole.nc - own.nc, whole.imr - own.imr, whole.mmr - own.mmr),
-        held=held,
-        custom_imf_ppm=custom_imf_ppm,
-        is_buy=is_buy,
-        fill_price=fill_price,
-        fee_ppm=fee_ppm,
-        builder_fee_ppm=builder_fee_ppm,
-    )
-
-
 def _trades(now: Scenario, placed: PlacedOrder, fee_ppm: int) -> Trades:
     price = placed.subticks * power_of_ten(placed.market.clob_pair.quantum_conversion_exponent)
     builder_fee_ppm = placed.order.builder_fee_ppm or 0
-    return trades_of(now, placed.market.perpetual_id, placed.order.is_buy, price, fee_ppm, builder_fee_ppm)
+    return now.trades(placed.market.perpetual_id, placed.order.is_buy, price, fee_ppm, builder_fee_ppm)
 
 
 def resting_trades(now: Scenario, placed: PlacedOrder, tier: FeeTier) -> Trades:

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING
 
 from dydx_perf.errors import InputError
 from dydx_perf.exact import liquidation_price, margin
+from dydx_perf.exact.funding import settle_subaccount
+from dydx_perf.exact.state import RiskState
+from dydx_perf.exact.trades import Trades, oracle_price_of_quantum
 from dydx_perf.kernel import BASES, Account, MarketTable, OraclePrice, Risk
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from fractions import Fraction
 
-    from dydx_perf.exact.state import Perpetual, RiskState, SubaccountState
+    from dydx_perf.exact.state import Perpetual, SubaccountState
     from dydx_perf.subaccount import Subaccount
 
 __all__ = ["Scenario"]
@@ -81,6 +85,38 @@ class Scenario:
     def quantums(self, perpetual_id: int) -> int:
         """Signed base quantums held in a market."""
         return sum(p.quantums for p in self.state.perpetual_positions if p.perpetual_id == perpetual_id)
+
+    def trades(
+        self,
+        perpetual_id: int,
+        is_buy: bool,
+        fill_price: Fraction | None = None,
+        fee_ppm: int = 0,
+        builder_fee_ppm: int = 0,
+    ) -> Trades:
+        """Return trades of any size in one market on the settled account; open interest stays.
+
+        Parameters
+        ----------
+        fill_price : Fraction, optional
+            Quote quantums for one base quantum; the oracle price, exact, if not given.
+        """
+        perpetual = self.perpetuals[perpetual_id]
+        indices = {number: one.funding_index for number, one in self.perpetuals.items()}
+        settled = settle_subaccount(indices, self.state).subaccount
+        whole = margin.settled_subaccount_risk(self.perpetuals, settled, settled.leverage)
+        held, custom_imf_ppm = self.quantums(perpetual_id), settled.leverage.get(perpetual_id, 0)
+        own = margin.position_risk(perpetual, held, 0, custom_imf_ppm)
+        return Trades(
+            perpetual=perpetual,
+            others=RiskState(whole.nc - own.nc, whole.imr - own.imr, whole.mmr - own.mmr),
+            held=held,
+            custom_imf_ppm=custom_imf_ppm,
+            is_buy=is_buy,
+            fill_price=oracle_price_of_quantum(perpetual) if fill_price is None else fill_price,
+            fee_ppm=fee_ppm,
+            builder_fee_ppm=builder_fee_ppm,
+        )
 
     def of_risk(self, risk: RiskState) -> Risk:
         """Return plain integers as a Risk, with the height and basis of what this scenario is made of."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         PriceMovePreview,
         What,
     )
+    from dydx_perf.rescue import Level, Rescue
 
 __all__ = ["Subaccount"]
 
@@ -537,6 +538,29 @@ class Subaccount(Account):
         from dydx_perf.max_order import max_withdrawal
 
         return max_withdrawal(self, block)
+
+    def rescue(
+        self,
+        level: Level = "not liquidatable",
+        *,
+        prices: Mapping[str, Amount] | None = None,
+        fee_ppm: int = 0,
+    ) -> Rescue:
+        """Find the smallest deposit, and the smallest reduction of each position, that reaches a level.
+
+        Parameters
+        ----------
+        level : str, int, Decimal or Fraction
+            "not liquidatable", "initial collateralized", or how many times the maintenance margin net
+            collateral shall be.
+        prices : mapping of ticker to str, int or Decimal, optional
+            USDC for one coin at which positions are reduced; the oracle price, exact, where none is given.
+        fee_ppm : int
+            Fee of the reducing trade.
+        """
+        from dydx_perf.rescue import rescue
+
+        return rescue(self, level, prices=prices, fee_ppm=fee_ppm)
 
     @property
     def basis(self) -> str:
