@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from dydx_perf.chain import Chain, FeeTier, ProtocolParameters
 from dydx_perf.errors import CapacityError, ChainError, DydxPerfError, InputError, UnknownMarketError
+from dydx_perf.exact.state import LiquidationInfo
 from dydx_perf.kernel import ALWAYS, COMPILED, NEVER, OraclePrice, Risk
-from dydx_perf.liquidation import Liquidation, LiquidationInfo, LiquidationOrder
 from dydx_perf.market import Market
 from dydx_perf.parent import ParentSubaccount
 from dydx_perf.pnl import Pnl
@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from dydx_perf.liquidation import Liquidation, LiquidationOrder
     from dydx_perf.order import Order
     from dydx_perf.preview import Deposit, PriceMove, Transfer, Withdrawal
 
@@ -56,6 +57,8 @@ else:
     # Names that wait until somebody asks for them: who only watches risk does not load what asks what if.
     _LATER = {
         "Deposit": "preview",
+        "Liquidation": "liquidation",
+        "LiquidationOrder": "liquidation",
         "Order": "order",
         "PriceMove": "preview",
         "Transfer": "preview",

@@ -8,9 +8,8 @@ numbers come from a live source.
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Iterator, Mapping
-from typing import Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
-from dydx_perf.chain_sources import ChainState, genesis_state, indexer_state, node_state, sample_state
 from dydx_perf.errors import InputError, UnknownMarketError
 from dydx_perf.kernel import BASES, MarketTable
 from dydx_perf.market import (
@@ -23,6 +22,9 @@ from dydx_perf.market import (
     checked_source,
 )
 from dydx_perf.parameters import FeeTier, ProtocolParameters
+
+if TYPE_CHECKING:
+    from dydx_perf.chain_sources import ChainState
 
 __all__ = ["Chain", "FeeTier", "ProtocolParameters"]
 
@@ -114,6 +116,8 @@ class Chain:
         import json
         from importlib.resources import files
 
+        from dydx_perf.chain_sources import sample_state
+
         document = json.loads((files("dydx_perf.data") / f"{name}.json").read_text("utf-8"))
         return cls._of(sample_state(document))
 
@@ -124,6 +128,8 @@ class Chain:
         It is the chain's own state before the block `initial_height`: basis "chain", and the height is that
         of the block before. A document without `initial_height` is of no known block: basis "estimate".
         """
+        from dydx_perf.chain_sources import genesis_state
+
         return cls._of(genesis_state(document))
 
     @classmethod
@@ -136,6 +142,8 @@ class Chain:
         as in every market seen so far, where the price fits it. Caps that an answer does not have are 0: no
         scaling.
         """
+        from dydx_perf.chain_sources import indexer_state
+
         return cls._of(indexer_state(perpetual_markets))
 
     @classmethod
@@ -165,6 +173,8 @@ class Chain:
         InputError
             Names the field; also for a perpetual whose tier or price is not among those given.
         """
+        from dydx_perf.chain_sources import node_state
+
         return cls._of(
             node_state(
                 perpetuals,

@@ -30,7 +30,7 @@ from typing import Any
 
 from dydx_perf.documents import Field, Read, built
 from dydx_perf.errors import InputError
-from dydx_perf.exact.liquidation import LiquidationsConfig
+from dydx_perf.exact.state import LiquidationsConfig
 from dydx_perf.market import STATUSES, Market
 from dydx_perf.parameters import BlockRateLimits, EquityTier, FeeTier, ProtocolParameters, RateLimit
 from dydx_perf.units import to_decimal

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from dydx_perf.errors import InputError
 from dydx_perf.exact import liquidation as rules
-from dydx_perf.exact.liquidation import LiquidationInfo
+from dydx_perf.exact.liquidation import Liquidation as LiquidationCase
+from dydx_perf.exact.state import LiquidationInfo
 from dydx_perf.market import checked_integer
 from dydx_perf.units import base_quantums_to_size, quote_quantums_to_usdc, subticks_to_price
 
 if TYPE_CHECKING:
     from dydx_perf.market import Market
 
-__all__ = ["Liquidation", "LiquidationInfo", "LiquidationOrder"]
+__all__ = ["Liquidation", "LiquidationCase", "LiquidationInfo", "LiquidationOrder"]
 
 #: whatever the caller's own context is
 FOR_DISPLAY = Context(prec=28, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
@@ -43,7 +44,7 @@ class Liquidation:
     """
 
     market: Market
-    case: rules.Liquidation
+    case: LiquidationCase
 
     @property
     def is_liquidatable(self) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 from dydx_perf.errors import InputError
-from dydx_perf.exact.liquidation import LiquidationsConfig
+from dydx_perf.exact.state import LiquidationsConfig
 from dydx_perf.market import checked_integer
 
 __all__ = ["BlockRateLimits", "EquityTier", "FeeTier", "ProtocolParameters", "RateLimit"]

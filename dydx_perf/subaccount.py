@@ -16,10 +16,8 @@ from dydx_perf.chain import Chain
 from dydx_perf.errors import InputError
 from dydx_perf.exact import indexer, liquidation_price, margin
 from dydx_perf.exact.decimals import without_trailing_zeros
-from dydx_perf.exact.liquidation import Liquidation as LiquidationCase
-from dydx_perf.exact.state import USDC_ASSET_ID, AssetPosition, SubaccountState
+from dydx_perf.exact.state import USDC_ASSET_ID, AssetPosition, LiquidationInfo, SubaccountState
 from dydx_perf.kernel import BASES, Account, OraclePrice
-from dydx_perf.liquidation import Liquidation, LiquidationInfo
 from dydx_perf.market import MAX_HEIGHT, Amount, Basis, Market, checked_integer, checked_source
 from dydx_perf.pnl import Pnl, position_pnl, unsettled_funding
 from dydx_perf.position import Position, checked_amount
@@ -27,6 +25,7 @@ from dydx_perf.units import quote_quantums_to_usdc, to_decimal, usdc_to_quote_qu
 
 if TYPE_CHECKING:
     from dydx_perf.explain import Explanation
+    from dydx_perf.liquidation import Liquidation
     from dydx_perf.max_order import MaxOrder, MaxOrderOptions
     from dydx_perf.order import Order
     from dydx_perf.preview import (
@@ -387,6 +386,8 @@ class Subaccount(Account):
         info : LiquidationInfo, optional
             What was liquidated of this subaccount earlier in the block.
         """
+        from dydx_perf.liquidation import Liquidation, LiquidationCase
+
         if not isinstance(info, LiquidationInfo):
             raise InputError("info", info, "a LiquidationInfo")
         position = self._held(market)

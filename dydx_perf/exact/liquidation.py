@@ -24,30 +24,18 @@ from dydx_perf.exact.arith import (
 )
 from dydx_perf.exact.margin import is_liquidatable, maintenance_margin, notional, subaccount_risk
 from dydx_perf.exact.sentinels import error, panic
-from dydx_perf.exact.state import USDC_ASSET_ID, ClobPair, Perpetual, RiskState, SubaccountState
+from dydx_perf.exact.state import (
+    USDC_ASSET_ID,
+    ClobPair,
+    LiquidationInfo,
+    LiquidationsConfig,
+    Perpetual,
+    RiskState,
+    SubaccountState,
+)
 from dydx_perf.exact.update import MATCH, AssetUpdate, PerpetualUpdate, Update, Updated, update_subaccounts
 
-
-@dataclass(frozen=True, slots=True)
-class LiquidationsConfig:
-    """Limits and prices of liquidations; notionals and losses in quote quantums."""
-
-    max_liquidation_fee_ppm: int
-    min_position_notional_liquidated: int
-    max_position_portion_liquidated_ppm: int
-    max_notional_liquidated: int
-    max_quantums_insurance_lost: int
-    bankruptcy_adjustment_ppm: int
-    spread_to_maintenance_margin_ratio_ppm: int
-
-
-@dataclass(frozen=True, slots=True)
-class LiquidationInfo:
-    """What was liquidated of a subaccount so far in this block."""
-
-    perpetuals_liquidated: tuple[int, ...] = ()
-    notional_liquidated: int = 0
-    quantums_insurance_lost: int = 0
+NOTHING_LIQUIDATED = LiquidationInfo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +46,7 @@ class Liquidation:
     subaccount: SubaccountState
     perpetual_id: int
     config: LiquidationsConfig
-    info: LiquidationInfo = LiquidationInfo()
+    info: LiquidationInfo = NOTHING_LIQUIDATED
 
     @property
     def perpetual(self) -> Perpetual:

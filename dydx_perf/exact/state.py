@@ -76,3 +76,25 @@ class RiskState:
     nc: int
     imr: int
     mmr: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationsConfig:
+    """Limits and prices of liquidations; notionals and losses in quote quantums."""
+
+    max_liquidation_fee_ppm: int
+    min_position_notional_liquidated: int
+    max_position_portion_liquidated_ppm: int
+    max_notional_liquidated: int
+    max_quantums_insurance_lost: int
+    bankruptcy_adjustment_ppm: int
+    spread_to_maintenance_margin_ratio_ppm: int
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidationInfo:
+    """What was liquidated of a subaccount so far in this block."""
+
+    perpetuals_liquidated: tuple[int, ...] = ()
+    notional_liquidated: int = 0
+    quantums_insurance_lost: int = 0
