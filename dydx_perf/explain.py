@@ -1,65 +1,94 @@
 """Why three sources show three numbers: the chain, the indexer and the web app side by side, term by term.
 
-Every term of the chain is compared with the same term of the indexer, and the indexer's with the web app's;
-each difference is split into named parts that add up to it exactly. Amounts are exact Decimals in USDC.
+Every term of the chain is compared with the same term of the indexer, and the indexer's with the web app's.
+A liquidation price, which the indexer does not have, is compared with that of unrounded arithmetic, and so is
+the web app's. Each difference is split into named parts that add up to it exactly; the web app's divisions at
+20 decimals (half up) are parts like any other.
 
-The web app divides at 20 decimals (half up); what that division moves is a part like any other.
+An `Explanation` is of the moment it was made: it does not follow the account. It can be pickled and copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
-from dydx_perf.exact import indexer, margin
-from dydx_perf.exact.arith import mul_ppm_ceil
-from dydx_perf.exact.decimals import add, multiply, subtract, total, without_trailing_zeros
-from dydx_perf.exact.funding import settlement_floor
-from dydx_perf.units import quote_quantums_to_usdc, to_decimal
+from dydx_perf.exact.decimals import subtract, total
+from dydx_perf.exact.explanation import (
+    REASONS,
+    AccountRows,
+    HeldRow,
+    PartRow,
+    PriceRow,
+    TermRow,
+    account_rows,
+)
+from dydx_perf.exact.state import RiskState
 
 if TYPE_CHECKING:
-    from dydx_perf.position import Position
+    from dydx_perf.kernel import OraclePrice
     from dydx_perf.subaccount import Subaccount
 
-__all__ = ["Explanation", "Part", "Term", "explain"]
+__all__ = ["Explanation", "LiquidationPriceTerm", "Part", "PricePart", "Term", "explain"]
 
-FUNDING_FLOOR = "the chain floors the sum of funding to a quote quantum"
-NOTIONAL_TRUNC = "the chain truncates the value of a position to a quote quantum"
-QUOTE_BALANCE = "the indexer does not know the position's quote balance"
-SCALING = "open interest has raised the initial margin fraction; the indexer uses the base"
-CHOICE = "the subaccount has chosen a higher initial margin fraction; the indexer does not know it"
-INITIAL_CEIL = "the chain rounds the initial margin up to a quote quantum"
-MAINTENANCE_CEIL = "the chain rounds the maintenance margin up, twice"
-CLAMP = "the web app shows no equity below zero"
-FREE_CLAMP = "the web app shows no free collateral below zero"
-WEBAPP_SCALING = "the web app scales by open interest; the indexer uses the base"
-WEBAPP_CHOICE = "the web app counts the chosen leverage; the indexer does not know it"
-SUM = "the parts above"
+FORMAT = {"name": "dydx_perf explanation", "version": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One reason of a difference, and what it moves, in USDC."""
+    """One reason of a difference, and what it moves, in USDC.
 
-    reason: str
+    Attributes
+    ----------
+    code : str
+        A short name that stays from release to release, like "funding_floor".
+    amount : Decimal
+        Exact.
+    market : str or None
+        Ticker, for a reason that lies with one position.
+    """
+
+    code: str
     amount: Decimal
     market: str | None = None
+
+    @property
+    def reason(self) -> str:
+        """The reason as a sentence."""
+        return REASONS[self.code]
+
+
+@dataclass(frozen=True, slots=True)
+class PricePart:
+    """One reason of a difference between prices, and what it moves, in USDC for one coin.
+
+    `amount` is an exact rational: a liquidation price is a quotient.
+    """
+
+    code: str
+    amount: Fraction
+
+    @property
+    def reason(self) -> str:
+        """The reason as a sentence."""
+        return REASONS[self.code]
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One quantity as each source has it; None where a source does not show it.
+    """One quantity as each source has it, in USDC; the indexer has no maintenance margin but its fraction.
 
     Attributes
     ----------
-    chain, indexer, webapp : Decimal or None
-        USDC.
+    chain, indexer, webapp : Decimal
+        Exact.
     indexer_less_chain, webapp_less_indexer : tuple of Part
         Parts of the two differences; they add up exactly.
     market : str or None
-        Ticker for a term of one position.
+        Ticker, for a term of one position.
     """
 
     name: str
@@ -82,240 +111,245 @@ class Term:
 
 
 @dataclass(frozen=True, slots=True)
-class Explanation:
-    """All terms of a subaccount, the positions' first, then the account's sums."""
+class LiquidationPriceTerm:
+    """Liquidation price of a position by the chain, by the web app, and by arithmetic that rounds nothing.
 
-    terms: tuple[Term, ...]
-    liquidation_prices: Mapping[str, tuple[str, str]]  # ticker -> (chain, web app)
+    Attributes
+    ----------
+    market : str
+        Ticker.
+    chain : OraclePrice or str
+        The price at which the chain liquidates; NEVER or ALWAYS.
+    real : Fraction or None
+        The web app's formula with the true equity and no rounding; None without a divisor: the position's
+        margin grows as fast as its value.
+    formula : Decimal or None
+        The web app's formula, 20 decimals, as it is computed.
+    chain_less_real, webapp_less_real : tuple of PricePart
+        Parts of `chain - real` and `formula - real`; they add up exactly. None of the former where the chain
+        has no price.
+    """
+
+    market: str
+    chain: OraclePrice | str
+    real: Fraction | None
+    formula: Decimal | None
+    chain_less_real: tuple[PricePart, ...]
+    webapp_less_real: tuple[PricePart, ...]
+
+    @property
+    def webapp(self) -> Decimal | None:
+        """The price the web app shows: its formula where that is not below zero."""
+        return None if self.formula is None or self.formula < 0 else self.formula
+
+    @property
+    def unexplained(self) -> tuple[Fraction, Fraction]:
+        """What the parts leave over: (chain - real, formula - real); zero when all is accounted for."""
+        if self.real is None or self.formula is None:
+            return Fraction(0), Fraction(0)
+        chain = Fraction(0) if isinstance(self.chain, str) else Fraction(self.chain.decimal) - self.real
+        return (
+            chain - sum(part.amount for part in self.chain_less_real),
+            Fraction(self.formula) - self.real - sum(part.amount for part in self.webapp_less_real),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """All terms of a subaccount; the account's own first, then each position's.
+
+    Attributes
+    ----------
+    address, number
+        Of the subaccount.
+    basis, height
+        Of its risk.
+    rows : AccountRows
+        The integers behind the terms.
+    chain_prices : tuple of (str, OraclePrice or str)
+        Liquidation prices of the chain by ticker.
+    """
+
+    address: str
+    number: int
     basis: str
     height: int | None
+    rows: AccountRows
+    chain_prices: tuple[tuple[str, OraclePrice | str], ...]
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """Net collateral, initial margin, maintenance margin, free collateral; then each position's terms."""
+        decimals = self.rows.decimals
+        return tuple(term_of(row, decimals) for row in (*self.rows.account, *self.rows.positions))
+
+    @property
+    def liquidation_prices(self) -> dict[str, LiquidationPriceTerm]:
+        """Liquidation price of every position that is not zero, by ticker."""
+        split = {row.ticker: row for row in self.rows.prices}
+        return {ticker: price_of(ticker, chain, split.get(ticker)) for ticker, chain in self.chain_prices}
 
     def __iter__(self) -> Iterator[Term]:
         return iter(self.terms)
 
     def __getitem__(self, name: str) -> Term:
         """Return the account's term of that name."""
-        for term in self.terms:
-            if term.name == name and term.market is None:
-                return term
+        for row in self.rows.account:
+            if row.name == name:
+                return term_of(row, self.rows.decimals)
         raise KeyError(name)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every difference is accounted for to the last digit."""
-        return all(not first and not second for first, second in (term.unexplained for term in self.terms))
+        """Whether every difference is accounted for, to the last digit."""
+        return all(
+            row.indexer - row.chain == amount(row.indexer_less_chain)
+            and row.webapp - row.indexer == amount(row.webapp_less_indexer)
+            for row in (*self.rows.account, *self.rows.positions)
+        ) and all(
+            (row.chain is None or row.chain - row.real == amount(row.chain_less_real))
+            and row.formula - row.real == amount(row.webapp_less_real)
+            for row in self.rows.prices
+        )
 
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values with exact decimal texts, for JSON."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON, which stay as they are within a version of the format.
+
+        Notes
+        -----
+        ``format`` (name, version), ``address``, ``number``, ``basis``, ``height``, ``is_complete``;
+        ``terms``, each with name, market, chain, indexer, webapp and two lists of parts,
+        ``indexer_less_chain`` and ``webapp_less_indexer`` (code, reason, market, amount);
+        ``liquidation_prices``, each with market, chain, chain_integer, webapp, formula, real and two lists of
+        parts, ``chain_less_real`` and ``webapp_less_real`` (code, reason, amount).
+
+        Amounts are decimal texts with all their digits and no exponent. ``real`` and the amounts of price
+        parts are rationals as ``Fraction`` reads them: ``"-1/3"``. ``chain`` of a price may be NEVER or
+        ALWAYS, and ``chain_integer`` is None then, as is whatever does not exist. ``code`` stays from release
+        to release; ``reason`` is for people and may be worded anew.
+        """
+        decimals = self.rows.decimals
         return {
+            "format": dict(FORMAT),
+            "address": self.address,
+            "number": self.number,
             "basis": self.basis,
             "height": self.height,
-            "terms": [term_to_dict(term) for term in self.terms],
-            "liquidation_prices": {
-                ticker: {"chain": chain, "webapp": webapp}
-                for ticker, (chain, webapp) in self.liquidation_prices.items()
-            },
+            "is_complete": self.is_complete,
+            "terms": [
+                {
+                    "name": row.name,
+                    "market": row.ticker,
+                    "chain": fixed(row.chain, decimals),
+                    "indexer": fixed(row.indexer, decimals),
+                    "webapp": fixed(row.webapp, decimals),
+                    "indexer_less_chain": parts_to_list(row.indexer_less_chain, decimals),
+                    "webapp_less_indexer": parts_to_list(row.webapp_less_indexer, decimals),
+                }
+                for row in (*self.rows.account, *self.rows.positions)
+            ],
+            "liquidation_prices": [price_to_dict(term) for term in self.liquidation_prices.values()],
         }
 
     def __str__(self) -> str:
+        from dydx_perf.explain_text import explanation_lines
+
         return "\n".join(explanation_lines(self))
 
 
-def text(amount: Decimal) -> str:
-    """Return all digits and no exponent."""
-    return f"{without_trailing_zeros(amount):f}"
+def amount(parts: Iterable[PartRow]) -> int:
+    """Sum of the parts."""
+    return sum([part[2] for part in parts])
 
 
-def term_to_dict(term: Term) -> dict[str, object]:
-    """Return one term as plain values."""
+def fixed(integer: int, decimals: int) -> str:
+    """Write `integer / 10**decimals`: all digits, no exponent, no zeros at the end of the fraction."""
+    digits = str(abs(integer)).rjust(decimals + 1, "0")
+    fraction = digits[-decimals:].rstrip("0")
+    whole = f"{'-' if integer < 0 else ''}{digits[:-decimals]}"
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def term_of(row: TermRow, decimals: int) -> Term:
+    """Return a row as people read it."""
+    return Term(
+        row.name,
+        Decimal(fixed(row.chain, decimals)),
+        Decimal(fixed(row.indexer, decimals)),
+        Decimal(fixed(row.webapp, decimals)),
+        parts_of(row.indexer_less_chain, decimals),
+        parts_of(row.webapp_less_indexer, decimals),
+        row.ticker,
+    )
+
+
+def parts_of(parts: Iterable[PartRow], decimals: int) -> tuple[Part, ...]:
+    """Return parts as people read them."""
+    return tuple(Part(code, Decimal(fixed(moved, decimals)), ticker) for code, ticker, moved in parts)
+
+
+def parts_to_list(parts: Iterable[PartRow], decimals: int) -> list[dict[str, str | None]]:
+    """Return parts as plain values."""
+    return [
+        {"code": code, "reason": REASONS[code], "market": ticker, "amount": fixed(moved, decimals)}
+        for code, ticker, moved in parts
+    ]
+
+
+def price_of(ticker: str, chain: OraclePrice | str, row: PriceRow | None) -> LiquidationPriceTerm:
+    """Return a row as people read it; without one the formula has no divisor."""
+    if row is None:
+        return LiquidationPriceTerm(ticker, chain, None, None, (), ())
+    unit = row.divisor * 10**-row.exponent
+    return LiquidationPriceTerm(
+        ticker,
+        chain,
+        Fraction(row.real, unit),
+        Decimal(fixed(row.formula // row.divisor, -row.exponent)),
+        tuple(PricePart(code, Fraction(moved, unit)) for code, _, moved in row.chain_less_real),
+        tuple(PricePart(code, Fraction(moved, unit)) for code, _, moved in row.webapp_less_real),
+    )
+
+
+def price_to_dict(term: LiquidationPriceTerm) -> dict[str, Any]:
+    """Return a liquidation price as plain values."""
+
+    def written(parts: Iterable[PricePart]) -> list[dict[str, str]]:
+        return [{"code": part.code, "reason": part.reason, "amount": str(part.amount)} for part in parts]
+
     return {
-        "name": term.name,
         "market": term.market,
-        "chain": text(term.chain),
-        "indexer": text(term.indexer),
-        "webapp": text(term.webapp),
-        "indexer_less_chain": [part_to_dict(part) for part in term.indexer_less_chain],
-        "webapp_less_indexer": [part_to_dict(part) for part in term.webapp_less_indexer],
+        "chain": str(term.chain),
+        "chain_integer": None if isinstance(term.chain, str) else str(term.chain.integer),
+        "webapp": None if term.webapp is None else f"{term.webapp:f}",
+        "formula": None if term.formula is None else f"{term.formula:f}",
+        "real": None if term.real is None else str(term.real),
+        "chain_less_real": written(term.chain_less_real),
+        "webapp_less_real": written(term.webapp_less_real),
     }
 
 
-def part_to_dict(part: Part) -> dict[str, object]:
-    """Return one part as plain values."""
-    return {"reason": part.reason, "amount": text(part.amount), "market": part.market}
-
-
-def explanation_lines(explanation: Explanation) -> Iterator[str]:
-    """Yield the screen's lines: each term, and under it what moves it."""
-    for term in explanation.terms:
-        name = term.name if term.market is None else f"{term.market} {term.name}"
-        yield f"{name}"
-        yield f"    chain    {text(term.chain)}"
-        yield f"    indexer  {text(term.indexer)}"
-        yield from (f"        {text(part.amount):>24}  {part.reason}" for part in term.indexer_less_chain)
-        yield f"    web app  {text(term.webapp)}"
-        yield from (f"        {text(part.amount):>24}  {part.reason}" for part in term.webapp_less_indexer)
-    for ticker, (chain, webapp) in explanation.liquidation_prices.items():
-        yield f"{ticker} liquidation price: chain {chain}, web app {webapp}"
-
-
 def explain(account: Subaccount) -> Explanation:
-    """Set the chain's, the indexer's and the web app's figures of `account` side by side."""
-    positions = list(account.positions.values())
-    values = [value_term(position) for position in positions]
-    initial = [initial_margin_term(account, position) for position in positions]
-    maintenance = [maintenance_margin_term(position) for position in positions]
-    equity = equity_term(account, values)
-    initial_sum = summed("initial margin", initial)
-    free = free_collateral_term(account, equity, initial_sum)
+    """Set the chain's, the indexer's and the web app's figures of `account` side by side.
+
+    The chain's are those of `account.risk` and `account.liquidation_price`. The web app is taken to have the
+    USDC of the indexer's snapshot and the chosen leverage of this very subaccount; the real one asks for the
+    parent's, hourly.
+    """
+    positions = account.positions
+    leverage = account.leverage_choices
+    held = [
+        HeldRow(ticker, position.market.perpetual, position.state, leverage.get(ticker, 0))
+        for ticker, position in positions.items()
+    ]
+    prices = {
+        ticker: account.liquidation_price(ticker)
+        for ticker, position in positions.items()
+        if position.quantums
+    }
+    integers = [
+        None if isinstance(price := prices.get(ticker, ""), str) else price.integer for ticker in positions
+    ]
     risk = account.risk
-    return Explanation(
-        (
-            *values,
-            *initial,
-            *maintenance,
-            equity,
-            initial_sum,
-            summed("maintenance margin", maintenance),
-            free,
-        ),
-        {
-            position.ticker: liquidation_prices(account, position)
-            for position in positions
-            if position.quantums
-        },
-        risk.basis,
-        risk.height,
-    )
-
-
-def kept(*parts: Part) -> tuple[Part, ...]:
-    """Return the parts that move something."""
-    return tuple(part for part in parts if part.amount)
-
-
-def summed(name: str, terms: list[Term]) -> Term:
-    """Return the account's sum of its positions' terms, with all their parts."""
-    return Term(
-        name,
-        total(term.chain for term in terms),
-        total(term.indexer for term in terms),
-        total(term.webapp for term in terms),
-        tuple(part for term in terms for part in term.indexer_less_chain),
-        tuple(part for term in terms for part in term.webapp_less_indexer),
-    )
-
-
-def value_term(position: Position) -> Term:
-    """Signed value of a position."""
-    chain = quote_quantums_to_usdc(position.notional)
-    exact = position.value
-    lost = Part(NOTIONAL_TRUNC, subtract(exact, chain), position.ticker)
-    return Term("value", chain, exact, exact, kept(lost), (), position.ticker)
-
-
-def initial_margin_term(account: Subaccount, position: Position) -> Term:
-    """Compare the initial margin of a position: scaling, the subaccount's choice, and two roundings."""
-    market, ticker = position.market, position.ticker
-    base = market.initial_margin_fraction
-    scaled = to_decimal(market.scaled_initial_margin_ppm, -6)
-    choice_ppm = account.leverage_choices.get(ticker, 0)
-    used_ppm = max(market.scaled_initial_margin_ppm, choice_ppm)
-    used = to_decimal(used_ppm, -6)
-    value = position.value.copy_abs()
-    whole = quote_quantums_to_usdc(abs(position.notional))
-    chain = quote_quantums_to_usdc(mul_ppm_ceil(abs(position.notional), used_ppm))
-    shown = multiply(value, base)
-    holding = account._webapp_holding(position)
-    effective = account._effective_imf(market)
-    return Term(
-        "initial margin",
-        chain,
-        shown,
-        holding.initial_risk,
-        kept(
-            Part(SCALING, multiply(value, subtract(base, scaled)), ticker),
-            Part(CHOICE, multiply(value, subtract(scaled, used)), ticker),
-            Part(NOTIONAL_TRUNC, multiply(subtract(value, whole), used), ticker),
-            Part(INITIAL_CEIL, subtract(multiply(whole, used), chain), ticker),
-        ),
-        kept(
-            Part(WEBAPP_SCALING, multiply(value, subtract(effective, base)), ticker),
-            Part(WEBAPP_CHOICE, multiply(value, subtract(holding.selected_imf, effective)), ticker),
-        ),
-        ticker,
-    )
-
-
-def maintenance_margin_term(position: Position) -> Term:
-    """Maintenance margin of a position; the indexer gives the fraction, which is taken times the value."""
-    market, ticker = position.market, position.ticker
-    fraction = market.maintenance_margin_fraction
-    value = position.value.copy_abs()
-    whole = quote_quantums_to_usdc(abs(position.notional))
-    chain = quote_quantums_to_usdc(margin.maintenance_margin(market.perpetual, abs(position.notional)))
-    shown = multiply(value, fraction)
-    return Term(
-        "maintenance margin",
-        chain,
-        shown,
-        shown,
-        kept(
-            Part(NOTIONAL_TRUNC, multiply(subtract(value, whole), fraction), ticker),
-            Part(MAINTENANCE_CEIL, subtract(multiply(whole, fraction), chain), ticker),
-        ),
-        (),
-        ticker,
-    )
-
-
-def equity_term(account: Subaccount, values: list[Term]) -> Term:
-    """Net collateral of the chain, equity of the two others."""
-    positions = account.positions.values()
-    settled = settlement_floor(sum(position.unsettled_funding_ppm for position in positions))
-    balances = quote_quantums_to_usdc(sum(position.quote_balance for position in positions))
-    chain = account.risk.net_collateral_usdc
-    funding = subtract(account.unsettled_funding, quote_quantums_to_usdc(settled))
-    shown = account.equity
-    webapp = account._webapp().equity
-    return Term(
-        "net collateral",
-        chain,
-        shown,
-        webapp,
-        (
-            *kept(Part(FUNDING_FLOOR, funding), Part(QUOTE_BALANCE, multiply(balances, Decimal(-1)))),
-            *(part for term in values for part in term.indexer_less_chain),
-        ),
-        kept(Part(CLAMP, subtract(webapp, shown))),
-    )
-
-
-def free_collateral_term(account: Subaccount, equity: Term, initial: Term) -> Term:
-    """Net collateral less initial margin; the web app clamps once more."""
-    webapp = account._webapp()
-
-    def negated(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-        return tuple(Part(part.reason, multiply(part.amount, Decimal(-1)), part.market) for part in parts)
-
-    return Term(
-        "free collateral",
-        subtract(equity.chain, initial.chain),
-        account.free_collateral,
-        webapp.free_collateral,
-        (*equity.indexer_less_chain, *negated(initial.indexer_less_chain)),
-        (
-            *equity.webapp_less_indexer,
-            *negated(initial.webapp_less_indexer),
-            *kept(Part(FREE_CLAMP, subtract(webapp.free_collateral, webapp.raw_free_collateral))),
-        ),
-    )
-
-
-def liquidation_prices(account: Subaccount, position: Position) -> tuple[str, str]:
-    """Return (the chain's exact price, the web app's formula with its clamped equity) as texts."""
-    chain = account.liquidation_price(position.ticker)
-    webapp = account._webapp()
-    holding = account._webapp_holding(position)
-    others = subtract(webapp.maintenance_risk, holding.maintenance_risk)
-    formula = indexer.webapp_liquidation_price(holding, webapp.equity, others)
-    return str(chain), "none" if formula is None else text(add(formula))
+    rows = account_rows(account.usdc_quantums, held, RiskState(risk.nc, risk.imr, risk.mmr), integers)
+    return Explanation(account.address, account.number, risk.basis, risk.height, rows, tuple(prices.items()))

@@ -1,0 +1,413 @@
+"""The chain's, the indexer's and the web app's figures of an account as integers of one unit, with all parts.
+
+Every amount of an account is a whole number of 10**-decimals USDC, `decimals` chosen so that none of them is
+rounded: 26 more than the finest value of a position, for a margin fraction of the web app has 20 decimals of
+a quotient times 6 of the tier's fraction. So the parts of a difference are integers, and so is what they
+leave over. The figures themselves are those of `dydx_perf.exact.margin` and `dydx_perf.exact.indexer`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dydx_perf.exact.arith import ONE_MILLION
+from dydx_perf.exact.decimals import DECIMAL_PLACES, div_half_away
+from dydx_perf.exact.margin import adjusted_initial_margin_ppm
+from dydx_perf.exact.state import Perpetual, PerpetualPosition, RiskState
+
+#: why two sources differ: a code that stays, and the sentence for people
+REASONS = {
+    "funding_floor": "the chain floors the sum of funding to a quote quantum",
+    "notional_trunc": "the chain truncates the value of a position to a quote quantum",
+    "quote_balance": "the indexer does not know the position's quote balance",
+    "scaling": "open interest has raised the initial margin fraction; the indexer uses the base",
+    "choice": "the subaccount has chosen a higher initial margin fraction; the indexer does not know it",
+    "initial_ceil": "the chain rounds the initial margin up to a quote quantum",
+    "maintenance_ceil": "the chain rounds the maintenance margin up, twice",
+    "webapp_scaling": "the web app scales by open interest, to 20 decimals; the indexer uses the base",
+    "webapp_choice": "the web app counts the chosen leverage; the indexer does not know it",
+    "webapp_no_fraction": "the web app takes leverage 1 where the tier's initial margin fraction is 0",
+    "webapp_division": "the web app's quotient has 20 decimals",
+    "equity_clamp": "the web app shows no equity below zero",
+    "free_clamp": "the web app shows no free collateral below zero",
+    "other_values": "the chain truncates the other positions' values",
+    "other_margins": "the chain rounds the other positions' margins up, twice",
+    "own_value": "the chain truncates the position's value at that price",
+    "own_margin": "the chain rounds the position's margin there up, twice",
+    "grid": "the first whole price step with less collateral than margin",
+    "no_margin": "nearer prices have no maintenance margin: no liquidation",
+    "price_clamp": "the web app's formula takes an equity below zero for zero",
+}
+
+QUOTE_DECIMALS = 6
+FUNDING_DECIMALS = 12  # ppm of a quote quantum
+WEBAPP_FRACTION_DECIMALS = DECIMAL_PLACES + 6
+#: powers of ten are most of the work: 160 is more than any exponents of a market can ask for
+POW10: tuple[int, ...] = tuple([10**power for power in range(161)])
+ONE_6, ONE_12, ONE_14, ONE_20, ONE_26, ONE_40 = (POW10[power] for power in (6, 12, 14, 20, 26, 40))
+LOWEST_PRICE = 1
+
+#: (code, ticker or None, amount)
+PartRow = tuple[str, str | None, int]
+
+
+class HeldRow(NamedTuple):
+    """A position as it is explained."""
+
+    ticker: str
+    perpetual: Perpetual
+    position: PerpetualPosition
+    custom_imf_ppm: int
+
+
+class TermRow(NamedTuple):
+    """One quantity of all three sources."""
+
+    name: str
+    ticker: str | None
+    chain: int
+    indexer: int
+    webapp: int
+    indexer_less_chain: tuple[PartRow, ...]
+    webapp_less_indexer: tuple[PartRow, ...]
+
+
+class PriceRow(NamedTuple):
+    """A liquidation price: each number is so many times 10**exponent / divisor USDC for one coin.
+
+    `real` is what the formula gives with the true equity when nothing is rounded.
+    """
+
+    ticker: str
+    divisor: int
+    exponent: int
+    chain: int | None  # None: NEVER or ALWAYS
+    real: int
+    formula: int  # of the web app; it shows none below zero
+    chain_less_real: tuple[PartRow, ...]
+    webapp_less_real: tuple[PartRow, ...]
+
+
+class PositionRow(NamedTuple):
+    """What an account's rows need of one position; amounts in the account's unit."""
+
+    value: int
+    lost_value: int  # value less the chain's
+    notional: int  # the chain's, quote quantums
+    mmr: int  # the chain's, quote quantums
+    lost_margin: int  # real-valued maintenance margin less the chain's
+    mmf: int  # maintenance margin fraction, 10**-12
+
+
+def kept(*parts: PartRow) -> tuple[PartRow, ...]:
+    """The parts that move something."""
+    return tuple([part for part in parts if part[2]])
+
+
+def account_decimals(held: Sequence[HeldRow]) -> int:
+    """Decimals of a USDC amount with which nothing about these positions is rounded."""
+    finest = QUOTE_DECIMALS
+    for row in held:
+        finest = max(finest, -(row.perpetual.atomic_resolution + row.perpetual.exponent))
+    return finest + WEBAPP_FRACTION_DECIMALS
+
+
+def effective_fraction(perpetual: Perpetual) -> int:
+    """The web app's effective margin fraction: scaled by open interest, in 10**-26."""
+    base, lower = perpetual.initial_margin_ppm, perpetual.open_interest_lower_cap
+    span = perpetual.open_interest_upper_cap - lower
+    if span == 0:
+        return base * ONE_20
+    power = perpetual.atomic_resolution + perpetual.exponent + QUOTE_DECIMALS
+    above, unit = perpetual.open_interest * perpetual.price, 1  # quote quantums = above / unit
+    if power >= 0:
+        above *= POW10[power]
+    else:
+        unit = POW10[-power]
+    scale = div_half_away((above - lower * unit) * ONE_20, span * unit)
+    raised = base * ONE_20 + (scale * (ONE_MILLION - base) if scale > 0 else 0)
+    return min(raised, ONE_26)
+
+
+def chosen_fraction(custom_imf_ppm: int) -> int:
+    """The web app's way from a chosen fraction to a leverage and back: 1 / (1e6 / ppm), in 10**-26."""
+    leverage = div_half_away(ONE_MILLION * ONE_20, custom_imf_ppm)
+    return div_half_away(ONE_40, leverage) * ONE_6
+
+
+def webapp_fraction(perpetual: Perpetual, custom_imf_ppm: int) -> tuple[int, tuple[tuple[str, int], ...]]:
+    """The web app's selected margin fraction in 10**-26, and by what it differs from the tier's, summing up.
+
+    Without a chosen fraction the app goes from the tier's to a leverage and back, which returns the same: an
+    error of half of 10**-20 in a leverage of 1 or more is below half of 10**-20 in its reciprocal.
+    """
+    base = perpetual.initial_margin_ppm
+    base_26, effective = base * ONE_20, effective_fraction(perpetual)
+    if custom_imf_ppm:
+        code, wanted = "webapp_choice", custom_imf_ppm * ONE_20
+        selected = max(chosen_fraction(custom_imf_ppm), effective)
+    else:
+        code, wanted = "webapp_no_fraction", base_26 or ONE_26
+        selected = max(wanted, effective)
+    wanted = max(wanted, effective)
+    return selected, (
+        ("webapp_scaling", effective - base_26),
+        (code, wanted - effective),
+        ("webapp_division", selected - wanted),
+    )
+
+
+def position_terms(row: HeldRow, decimals: int) -> tuple[PositionRow, TermRow, TermRow, TermRow]:
+    """What the account needs of a position, and its value, initial margin and maintenance margin."""
+    ticker, perpetual, position, chosen = row
+    base, price = perpetual.initial_margin_ppm, perpetual.price
+    resolution, exponent = perpetual.atomic_resolution, perpetual.exponent
+    quantum = POW10[decimals - QUOTE_DECIMALS]
+    power = resolution + exponent
+    product = position.quantums * price
+    notional = truncated(product, power + QUOTE_DECIMALS)
+    # In 10**-decimals, so that a margin fraction of as many decimals as the suffix says multiplies it whole.
+    signed_26 = product * POW10[decimals - WEBAPP_FRACTION_DECIMALS + power]
+    value, chain_value = signed_26 * ONE_26, notional * quantum
+    value_26 = abs(signed_26)
+    value_6, value_12 = value_26 * ONE_20, value_26 * ONE_14
+    whole = abs(notional)
+    whole_6, whole_12 = whole * (quantum // ONE_6), whole * (quantum // ONE_12)
+    scaled = adjusted_initial_margin_ppm(
+        perpetual, truncated(perpetual.open_interest * price, power + QUOTE_DECIMALS)
+    )
+    used = max(scaled, chosen)
+    chain_initial = -(-whole * used // ONE_MILLION) * quantum
+    lost_value = value - chain_value
+    value_term = TermRow(
+        "value", ticker, chain_value, value, value, kept(("notional_trunc", ticker, lost_value)), ()
+    )
+    selected, steps = webapp_fraction(perpetual, chosen)
+    initial_term = TermRow(
+        "initial margin",
+        ticker,
+        chain_initial,
+        value_6 * base,
+        value_26 * selected,
+        kept(
+            ("scaling", ticker, value_6 * (base - scaled)),
+            ("choice", ticker, value_6 * (scaled - used)),
+            ("notional_trunc", ticker, (value_6 - whole_6) * used),
+            ("initial_ceil", ticker, whole_6 * used - chain_initial),
+        ),
+        kept(*[(code, ticker, value_26 * step) for code, step in steps]),
+    )
+    mmf = base * perpetual.maintenance_fraction_ppm
+    mmr = maintenance(perpetual, whole)
+    chain_maintenance, real = mmr * quantum, value_12 * mmf
+    maintenance_term = TermRow(
+        "maintenance margin",
+        ticker,
+        chain_maintenance,
+        real,
+        real,
+        kept(
+            ("notional_trunc", ticker, (value_12 - whole_12) * mmf),
+            ("maintenance_ceil", ticker, whole_12 * mmf - chain_maintenance),
+        ),
+        (),
+    )
+    kept_row = PositionRow(value, lost_value, notional, mmr, real - chain_maintenance, mmf)
+    return kept_row, value_term, initial_term, maintenance_term
+
+
+def truncated(value: int, power: int) -> int:
+    """`value * 10**power` toward zero."""
+    if power >= 0:
+        return value * POW10[power]
+    return value // POW10[-power] if value >= 0 else -(-value // POW10[-power])
+
+
+def maintenance(perpetual: Perpetual, whole: int) -> int:
+    """Maintenance margin of a value, rounded up twice: `dydx_perf.exact.margin.maintenance_margin`."""
+    initial = -(-whole * perpetual.initial_margin_ppm // ONE_MILLION)
+    return -(-initial * perpetual.maintenance_fraction_ppm // ONE_MILLION)
+
+
+class AccountRows(NamedTuple):
+    """All rows of an account."""
+
+    decimals: int
+    account: tuple[TermRow, ...]
+    positions: tuple[TermRow, ...]
+    prices: tuple[PriceRow, ...]
+
+
+class Sums(NamedTuple):
+    """What the liquidation prices of an account share; in the account's unit unless it says other."""
+
+    decimals: int
+    equity: int
+    webapp_equity: int
+    maintenance: int  # real-valued
+    risk: RiskState  # the chain's, quote quantums
+    lost_funding: int
+    quote_balances: int
+    lost_values: int
+    lost_margins: int
+
+
+def account_rows(
+    usdc: int,
+    held: Sequence[HeldRow],
+    risk: RiskState,
+    liquidation_prices: Sequence[int | None],
+) -> AccountRows:
+    """Set the three sources side by side.
+
+    `risk` and the liquidation price integers (None: NEVER, ALWAYS, or a size of zero) are those to be
+    explained: nothing here computes them again, so what the parts leave over is a check of them, too.
+    """
+    decimals = account_decimals(held)
+    quantum = POW10[decimals - QUOTE_DECIMALS]
+    rows = [position_terms(row, decimals) for row in held]
+    funding_ppm = balances = 0
+    for one in held:
+        position = one.position
+        funding_ppm -= (one.perpetual.funding_index - position.funding_index) * position.quantums
+        balances += position.quote_balance * quantum
+    funding = funding_ppm * POW10[decimals - FUNDING_DECIMALS]
+    lost_funding = funding - funding_ppm // ONE_MILLION * quantum
+    shown = usdc * quantum + funding + sum([row[0].value for row in rows])
+    account = account_terms(rows, risk, quantum, shown, (lost_funding, balances))
+    equity, _, margins, _ = account
+    sums = Sums(
+        decimals,
+        shown,
+        equity.webapp,
+        margins.indexer,
+        risk,
+        lost_funding,
+        balances,
+        sum([row[0].lost_value for row in rows]),
+        sum([row[0].lost_margin for row in rows]),
+    )
+    prices = [
+        price_row(one, row[0], integer, sums)
+        for one, row, integer in zip(held, rows, liquidation_prices, strict=True)
+        if one.position.quantums
+    ]
+    return AccountRows(
+        decimals,
+        account,
+        tuple([term for row in rows for term in row[1:]]),
+        tuple([price for price in prices if price is not None]),
+    )
+
+
+def account_terms(
+    rows: Sequence[tuple[PositionRow, TermRow, TermRow, TermRow]],
+    risk: RiskState,
+    quantum: int,
+    shown: int,
+    lost: tuple[int, int],
+) -> tuple[TermRow, TermRow, TermRow, TermRow]:
+    """Net collateral, the two margins, free collateral; `lost` are funding and quote balances."""
+    lost_funding, balances = lost
+    initial = summed("initial margin", [row[2] for row in rows], risk.imr * quantum)
+    margins = summed("maintenance margin", [row[3] for row in rows], risk.mmr * quantum)
+    clamped = max(shown, 0)
+    equity = TermRow(
+        "net collateral",
+        None,
+        risk.nc * quantum,
+        shown,
+        clamped,
+        (
+            *kept(("funding_floor", None, lost_funding), ("quote_balance", None, -balances)),
+            *[part for row in rows for part in row[1].indexer_less_chain],
+        ),
+        kept(("equity_clamp", None, clamped - shown)),
+    )
+    raw_free = clamped - initial.webapp
+    free_clamp = max(raw_free, 0) - raw_free
+    free = TermRow(
+        "free collateral",
+        None,
+        equity.chain - initial.chain,
+        shown - initial.indexer,
+        raw_free + free_clamp,
+        (*equity.indexer_less_chain, *negated(initial.indexer_less_chain)),
+        (
+            *equity.webapp_less_indexer,
+            *negated(initial.webapp_less_indexer),
+            *kept(("free_clamp", None, free_clamp)),
+        ),
+    )
+    return equity, initial, margins, free
+
+
+def negated(parts: Sequence[PartRow]) -> list[PartRow]:
+    """The parts of what is subtracted."""
+    return [(code, ticker, -amount) for code, ticker, amount in parts]
+
+
+def summed(name: str, terms: Sequence[TermRow], chain: int) -> TermRow:
+    """The account's sum of its positions' terms, with all their parts; the chain's own sum is given."""
+    return TermRow(
+        name,
+        None,
+        chain,
+        sum([term.indexer for term in terms]),
+        sum([term.webapp for term in terms]),
+        tuple([part for term in terms for part in term.indexer_less_chain]),
+        tuple([part for term in terms for part in term.webapp_less_indexer]),
+    )
+
+
+def price_row(held: HeldRow, own: PositionRow, integer: int | None, sums: Sums) -> PriceRow | None:
+    """Split a liquidation price; None where the formula has no divisor.
+
+    With all else held, the account at a price is `value(price) - margin(price) + rest` above its margin. Real
+    numbers make that linear, zero at `-rest / divisor`; the web app's rest has the clamped equity, and its
+    quotient 20 decimals. The chain's integers are below zero at the chain's price by an amount of their own,
+    and what they have lost of the real numbers there is value, margin and a part of the rest. All of it over
+    the divisor is the difference of the prices.
+    """
+    perpetual, quantums, decimals, risk = held.perpetual, held.position.quantums, sums.decimals, sums.risk
+    divisor = quantums * ONE_12 - abs(quantums) * own.mmf
+    if divisor == 0:
+        return None
+    # The prices' unit: USDC over quantums of 10**-12, and no coarser than 20 decimals.
+    exponent = FUNDING_DECIMALS - decimals - perpetual.atomic_resolution
+    finer = POW10[max(exponent + DECIMAL_PLACES, 0)]
+    exponent = min(exponent, -DECIMAL_PLACES)
+    other_margins = sums.maintenance - abs(own.value) // ONE_12 * own.mmf
+    real = (own.value + other_margins - sums.equity) * finer
+    dividend = (own.value + other_margins - sums.webapp_equity) * finer
+    places = POW10[-DECIMAL_PLACES - exponent]
+    formula = div_half_away(dividend, divisor * places) * places * divisor
+    webapp_parts = kept(("price_clamp", None, dividend - real), ("webapp_division", None, formula - dividend))
+    if integer is None:
+        return PriceRow(held.ticker, divisor, exponent, None, real, formula, (), webapp_parts)
+    rest = risk.nc - own.notional - (risk.mmr - own.mmr)
+    notional, mmr = notional_and_margin(perpetual, quantums, integer)
+    code = "grid"
+    if quantums < 0 and integer > LOWEST_PRICE:
+        nearer, nearer_margin = notional_and_margin(perpetual, quantums, integer - 1)
+        if rest + nearer - nearer_margin < 0:
+            code = "no_margin"
+    value = quantums * integer * POW10[decimals + perpetual.atomic_resolution + perpetual.exponent]
+    quantum = POW10[decimals - QUOTE_DECIMALS]
+    parts = kept(
+        ("funding_floor", None, sums.lost_funding * finer),
+        ("quote_balance", None, -sums.quote_balances * finer),
+        ("other_values", None, (sums.lost_values - own.lost_value) * finer),
+        ("other_margins", None, (own.lost_margin - sums.lost_margins) * finer),
+        ("own_value", None, (value - notional * quantum) * finer),
+        ("own_margin", None, (mmr * quantum - abs(value) // ONE_12 * own.mmf) * finer),
+        (code, None, (rest + notional - mmr) * quantum * finer),
+    )
+    chain = integer * divisor * POW10[perpetual.exponent - exponent]
+    return PriceRow(held.ticker, divisor, exponent, chain, real, formula, parts, webapp_parts)
+
+
+def notional_and_margin(perpetual: Perpetual, quantums: int, price: int) -> tuple[int, int]:
+    """Signed value and maintenance margin in quote quantums at another price."""
+    power = perpetual.atomic_resolution + perpetual.exponent + QUOTE_DECIMALS
+    notional = truncated(quantums * price, power)
+    return notional, maintenance(perpetual, abs(notional))
