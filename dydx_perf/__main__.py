@@ -21,7 +21,21 @@ def show(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
-VERBS: dict[str, Verb] = {"show": show, "verify": verify}
+def explain(arguments: Sequence[str]) -> int:
+    """Show the chain's, the indexer's and the web app's figures of accounts, and why they differ."""
+    from dydx_perf.offline import explain as run
+
+    return run(arguments)
+
+
+def scan(arguments: Sequence[str]) -> int:
+    """List accounts of a file, the riskiest first."""
+    from dydx_perf.offline import scan as run
+
+    return run(arguments)
+
+
+VERBS: dict[str, Verb] = {"explain": explain, "scan": scan, "show": show, "verify": verify}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

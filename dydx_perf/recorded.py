@@ -18,9 +18,16 @@ from dydx_perf.market import Market
 from dydx_perf.position import Position
 from dydx_perf.subaccount import Subaccount
 
-__all__ = ["MAINNET", "RecordedSubaccount", "recorded_subaccounts"]
+__all__ = [
+    "FORMAT_NAME",
+    "MAINNET",
+    "RecordedSubaccount",
+    "recorded_subaccounts",
+    "subaccounts_of_recording",
+]
 
 MAINNET = "dydx-mainnet-1"
+FORMAT_NAME = "dydx_perf recorded accounts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,13 @@ class RecordedSubaccount:
 
 
 def recorded_subaccounts() -> list[RecordedSubaccount]:
-    """All recorded subaccounts, each on a chain of its own."""
-    document = json.loads((files("dydx_perf.data") / "recorded_accounts.json").read_text("utf-8"))
+    """All recorded subaccounts that ship, each on a chain of its own."""
+    text = (files("dydx_perf.data") / "recorded_accounts.json").read_text("utf-8")
+    return subaccounts_of_recording(json.loads(text))
+
+
+def subaccounts_of_recording(document: dict[str, Any]) -> list[RecordedSubaccount]:
+    """All subaccounts of a document of this format, each on a chain of its own."""
     market_sets = {
         market_set["name"]: {
             row[0]: dict(zip(market_set["columns"], row, strict=True)) for row in market_set["rows"]
