@@ -28,19 +28,23 @@ LINES = [
     {"pnl", "order", "history"},
     {"subaccount"},
     {"parent", "explain", "forecast", "limits", "scenario"},
-    {"preview"},
+    {"preview", "explain_text"},
     {"max_order", "rescue", "worst_case"},
     {"book"},
     {"snapshot"},
     {"dydx_perf"},
     {"recorded", "verify"},
+    {"account_files"},
     {"show", "offline"},
     {"__main__"},
 ]
 RANK = {name: rank for rank, line in enumerate(LINES) for name in line}
 
-# Doors of the subaccount to the rooms built on it: a method opens one when it is called, never at import.
-DOORS = {"subaccount": {"explain", "preview", "max_order", "rescue", "worst_case", "limits"}}
+# Doors to the rooms built on a module: a method opens one when it is called, never at import.
+DOORS = {
+    "explain": {"explain_text"},
+    "subaccount": {"explain", "preview", "max_order", "rescue", "worst_case", "limits"},
+}
 
 # The data package is files only; its folder may be named by anybody, and it imports nothing.
 RANK["data"] = 0
