@@ -5,18 +5,40 @@
     DydxPerfError                   everything below
     ├── InputError                  also ValueError: a refused argument, its value and what is allowed
     ├── UnknownMarketError          also KeyError: the chain at hand does not list this market
+    ├── UnknownSubaccountError      also KeyError: no such account in the book, or a handle of one that went
     ├── CapacityError               also MemoryError: a fixed budget is full; nothing was changed
+    ├── StaleError                  the picture is behind what it is of
+    ├── WriterError                 also RuntimeError: a book is already being changed
+    ├── ObserverError               observers raised; every one of them was called
+    ├── SnapshotError               a file that is no snapshot, or no whole one
+    │   ├── VersionError            a newer release wrote it
+    │   └── ChecksumError           it is damaged
     └── ChainError                  the chain itself would answer with this error or panic
 
-A call that raises one of these has changed nothing. Each of them can be pickled and copied.
+A call that raises one of these has changed nothing; but an ObserverError comes after the change, and carries
+what the call would have returned. Each of them can be pickled and copied.
 """
 
 from __future__ import annotations
 
 import reprlib
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
-__all__ = ["CapacityError", "ChainError", "DydxPerfError", "InputError", "UnknownMarketError"]
+__all__ = [
+    "CapacityError",
+    "ChainError",
+    "ChecksumError",
+    "DydxPerfError",
+    "InputError",
+    "ObserverError",
+    "SnapshotError",
+    "StaleError",
+    "UnknownMarketError",
+    "UnknownSubaccountError",
+    "VersionError",
+    "WriterError",
+]
 
 _SHOWN = 60  # characters of a refused value that a message repeats
 _SHOWN_BITS = 192  # an integer of this many bits still has fewer than 60 digits
@@ -74,8 +96,71 @@ class UnknownMarketError(DydxPerfError, KeyError):
         return f"market {_shown(self.market)} is not known"
 
 
+class UnknownSubaccountError(DydxPerfError, KeyError):
+    """Report an account that the book does not hold.
+
+    Parameters
+    ----------
+    subaccount : object
+        The (address, number) or the handle that was looked up; a handle ends with its account.
+    """
+
+    subaccount: object
+
+    def __init__(self, subaccount: object) -> None:
+        super().__init__(subaccount)
+        self.subaccount = subaccount
+
+    def __str__(self) -> str:
+        return f"subaccount {_shown(self.subaccount)} is not in the book"
+
+
 class CapacityError(DydxPerfError, MemoryError):
     """Report that a fixed budget is full; nothing was changed."""
+
+
+class StaleError(DydxPerfError):
+    """Report that what is asked is behind what it is of; nothing stale is shown as if it were not."""
+
+
+class WriterError(DydxPerfError, RuntimeError):
+    """Report a second change while one is under way: a book has one writer."""
+
+
+class ObserverError(DydxPerfError):
+    """Report that observers raised; all were called, and the book is as it should be.
+
+    Parameters
+    ----------
+    errors : sequence of Exception
+        What they raised, in the order of the calls.
+    crossings : sequence of Crossing
+        What the call would have returned.
+    """
+
+    errors: tuple[Exception, ...]
+    crossings: list[Any]
+
+    def __init__(self, errors: Sequence[Exception], crossings: Sequence[Any]) -> None:
+        super().__init__(errors, crossings)
+        self.errors = tuple(errors)
+        self.crossings = list(crossings)
+
+    def __str__(self) -> str:
+        kinds = ", ".join(sorted({type(error).__name__ for error in self.errors}))
+        return f"{len(self.errors)} calls of observers failed: {kinds}"
+
+
+class SnapshotError(DydxPerfError):
+    """Report a file that is no snapshot, or not a whole one; nothing was taken from it."""
+
+
+class VersionError(SnapshotError):
+    """Report a snapshot of a newer release."""
+
+
+class ChecksumError(SnapshotError):
+    """Report a damaged snapshot."""
 
 
 class ChainError(DydxPerfError):

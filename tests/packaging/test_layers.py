@@ -30,6 +30,8 @@ LINES = [
     {"parent", "explain", "forecast", "limits", "scenario"},
     {"preview", "explain_text"},
     {"max_order", "rescue", "worst_case"},
+    {"observers"},
+    {"book_inputs"},
     {"book"},
     {"snapshot"},
     {"dydx_perf"},
@@ -63,6 +65,13 @@ KERNELS = {
     "liquidation_price": BASE | {"margin"},
     "liquidation": BASE | {"arith", "margin", "liquidation_price"},
     "account": BASE | {"settle", "margin", "liquidation_price"},
+    "crossing": {"account"},
+    "book_rows": BASE | {"settle", "margin"},
+    "book_columns": {"book_rows", "structs"},
+    "book": BASE | {"margin", "account", "crossing", "book_rows", "book_columns"},
+    "book_image": BASE | {"margin", "book_rows", "book_columns", "book"},
+    "ranking": {"structs", "margin", "account", "book_rows", "book"},
+    "ring": set(),
     "columns": BASE | {"settle", "funding", "pnl"},
 }
 

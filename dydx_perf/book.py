@@ -1,0 +1,595 @@
+"""Many subaccounts on one chain: their risk kept in step, and who crossed a line told as it happens.
+
+Hazards: one thread writes at a time; a second change while one is under way is refused with a `WriterError`.
+Any thread may read meanwhile: a read gives the state before the change or the one after it, never one within.
+The book follows its chain. Change the chain through the book, or call `catch_up` afterwards: until then every
+read is refused with a `StaleError`, so that no number is silently behind.
+
+A process made by fork has a book of its own, with the same observers. A book is pickled and copied by value:
+the copy stands on a chain of its own and has no observers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+from dydx_perf.book_inputs import (
+    PlainRisks,
+    Row,
+    changed_rows,
+    checked_columns,
+    checked_names,
+    is_beyond,
+    subaccount_rows,
+)
+from dydx_perf.chain import Chain
+from dydx_perf.errors import CapacityError, InputError, ObserverError, UnknownSubaccountError
+from dydx_perf.ext.book import BookStore, is_wide
+from dydx_perf.ext.book_columns import memory_needed
+from dydx_perf.ext.crossing import Crossing
+from dydx_perf.ext.ranking import riskiest
+from dydx_perf.kernel import BASES, Risk
+from dydx_perf.market import (
+    Amount,
+    Basis,
+    Market,
+    checked_integer,
+    checked_source,
+)
+from dydx_perf.observers import Name, Observer, Observers, Threshold, checked_threshold, weak_reference
+from dydx_perf.position import Position, checked_amount
+from dydx_perf.subaccount import Subaccount
+from dydx_perf.units import to_decimal, usdc_to_quote_quantums
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["Book", "BookMemory", "Crossing", "RankedAccount"]
+
+TIER = (
+    "initial_margin_ppm",
+    "maintenance_fraction_ppm",
+    "open_interest_lower_cap",
+    "open_interest_upper_cap",
+)
+SETTERS = {
+    "price_integers": "set_oracle_price_integer",
+    "funding_indices": "set_funding_index",
+    "open_interests": "set_open_interest",
+}
+POSITIONS_PER_BLOCK = 64
+#: rows for markets that come to the chain later
+SPARE_MARKETS = 64
+#: one account's entry in the dictionary of names, its name and an address of 43 characters; measured
+NAME_BYTES = 240
+
+
+class RankedAccount(NamedTuple):
+    """One account of `Book.at_risk`."""
+
+    address: str
+    number: int
+    handle: int
+    risk: Risk
+
+
+@dataclass(frozen=True, slots=True)
+class BookMemory:
+    """Bytes that a book needs; `total` is all it ever takes for accounts, positions, markets and thresholds.
+
+    `names` comes on top, one by one as accounts come in: who they are, and the way from there to their place.
+    """
+
+    total: int
+    per_subaccount: int
+    per_position: int
+    per_market: int  #: its row, and a block of 64 positions that may be all but empty
+    names: int
+
+
+def nothing() -> None:
+    """Change nothing."""
+
+
+class Book:
+    """Subaccounts of one chain, by handle or by (address, number).
+
+    Parameters
+    ----------
+    chain : Chain
+        The book follows it; see the module for who may change it.
+    max_subaccounts, max_positions : int
+        Room that is taken now and never grows. A chosen margin fraction in a market without a position takes
+        the room of a position.
+    max_markets : int, optional
+        By default those of the chain and 64 more.
+    max_thresholds : int
+        Thresholds of `watch`, over all accounts.
+
+    Raises
+    ------
+    CapacityError
+        There is no memory for it.
+
+    Notes
+    -----
+    ``book[handle]`` and ``book[address, number]`` give the Risk. A handle is an int that names one account
+    for as long as it is in the book, and nothing afterwards: another account never gets it.
+
+    Every method that changes something returns the crossings, on the state after it: an account became, or
+    stopped being, liquidatable, or crossed a threshold that is watched. An account comes in as not
+    liquidatable; one that is removed crosses nothing.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        *,
+        max_subaccounts: int,
+        max_positions: int,
+        max_markets: int | None = None,
+        max_thresholds: int = 1024,
+    ) -> None:
+        if not isinstance(chain, Chain):
+            raise InputError("chain", chain, "a Chain")
+        self._chain = chain
+        self._plain = PlainRisks(chain)
+        self._observers = Observers()
+        self._store = BookStore(
+            chain.table,
+            self._plain,
+            max_subaccounts,
+            max_positions,
+            len(chain) + SPARE_MARKETS if max_markets is None else max_markets,
+            max_thresholds,
+        )
+
+    @staticmethod
+    def memory_needed(
+        *, max_subaccounts: int, max_positions: int, max_markets: int = 512, max_thresholds: int = 1024
+    ) -> BookMemory:
+        """Tell how many bytes such a book takes, before anything is taken."""
+        needed = memory_needed(max_subaccounts, max_positions, max_markets, max_thresholds)
+        return BookMemory(
+            total=needed["total"],
+            per_subaccount=needed["subaccount"],
+            per_position=needed["position"],
+            per_market=needed["market"],
+            names=NAME_BYTES * max_subaccounts,
+        )
+
+    # -- one change at a time
+
+    def _change(
+        self, step: Callable[[], object] = nothing, last: Callable[[], object] = nothing
+    ) -> list[Crossing]:
+        """Take one step as the book's writer, tell the observers, and return the crossings."""
+        self._store.begin()
+        try:
+            step()
+            crossings = self._store.finish()
+            errors = self._observers.call(crossings)
+            last()
+        finally:
+            self._store.end()
+        if errors:
+            raise ObserverError(errors, crossings)
+        return crossings
+
+    def catch_up(self) -> list[Crossing]:
+        """Take over what was changed in the chain directly."""
+        return self._change()
+
+    def apply_prices(
+        self, prices: Mapping[str, Amount], *, height: int | None = None, basis: Basis | None = None
+    ) -> list[Crossing]:
+        """Set oracle prices, all or none, and return who crossed a line once all of them hold.
+
+        Parameters
+        ----------
+        prices : mapping of ticker to str, int or Decimal
+            USDC for one coin.
+        height, basis
+            As for `Market.set_oracle_price`.
+        """
+        return self._change(lambda: self._chain.set_oracle_prices(prices, height=height, basis=basis))
+
+    def apply_block(
+        self,
+        *,
+        price_integers: Mapping[str, int] | None = None,
+        funding_indices: Mapping[str, int] | None = None,
+        open_interests: Mapping[str, int] | None = None,
+        liquidity_tiers: Mapping[str, Mapping[str, int]] | None = None,
+        height: int | None = None,
+        basis: Basis | None = None,
+    ) -> list[Crossing]:
+        """Set what a block changed, all or none, in the chain's integers.
+
+        Parameters
+        ----------
+        price_integers, funding_indices, open_interests : mappings of ticker to int, optional
+        liquidity_tiers : mapping of ticker to the four arguments of `Market.set_liquidity_tier`, optional
+        height, basis
+            As for `Market.set_oracle_price`.
+        """
+        checked_source(height, basis)
+        steps: list[Callable[[], None]] = []
+        for argument, values, lowest, highest in (
+            ("price_integers", price_integers, 1, 2**64 - 1),
+            ("funding_indices", funding_indices, None, None),
+            ("open_interests", open_interests, 0, None),
+        ):
+            for market, value in self._by_market(argument, values):
+                checked_integer(f"{argument}[{market.ticker!r}]", value, lowest, highest)
+                change = getattr(market, SETTERS[argument])
+                steps.append(partial(change, value, height=height, basis=basis))
+        for market, tier in self._by_market("liquidity_tiers", liquidity_tiers):
+            if not isinstance(tier, Mapping) or set(tier) != set(TIER):
+                raise InputError(f"liquidity_tiers[{market.ticker!r}]", tier, ", ".join(TIER))
+            Market._checked_tier(*(tier[name] for name in TIER))
+            steps.append(partial(market.set_liquidity_tier, **tier, height=height, basis=basis))
+        return self._change(lambda: [step() for step in steps])
+
+    def _by_market(self, argument: str, values: Mapping[str, Any] | None) -> list[tuple[Market, Any]]:
+        if values is None:
+            return []
+        if not isinstance(values, Mapping):
+            raise InputError(argument, values, "a mapping of ticker to value")
+        return [(self._chain[ticker], value) for ticker, value in values.items()]
+
+    def set_block(self, height: int, time: object = None) -> list[Crossing]:
+        """Say that the chain and every account here hold at block `height`; the caller vouches for it."""
+
+        def step() -> None:
+            self._chain.set_block(height, time)
+            self._store.set_heights(height)
+
+        return self._change(step)
+
+    # -- accounts
+
+    def load(self, subaccounts: Iterable[Subaccount]) -> list[Crossing]:
+        """Take in subaccounts of this chain, all or none; the book keeps values of its own."""
+        given = list(subaccounts)
+        names: list[Name] = []
+        accounts: list[Any] = []
+        positions = 0
+        for subaccount in given:
+            if not isinstance(subaccount, Subaccount):
+                raise InputError("subaccounts", subaccount, "Subaccount objects")
+            if subaccount.chain is not self._chain:
+                raise InputError("subaccounts", subaccount, "subaccounts of this book's own chain")
+            usdc, rows = subaccount.usdc_quantums, subaccount_rows(subaccount)
+            self._require_markets(rows)
+            names.append((subaccount.address, subaccount.number))
+            positions += len(rows)
+            if len(rows) == len(subaccount._positions) and not is_wide(subaccount):
+                accounts.append(subaccount)
+            else:
+                height = -1 if subaccount.height is None else subaccount.height
+                basis = BASES.index(subaccount.basis)
+                accounts.append((usdc, rows, height, basis, is_beyond(usdc, rows)))
+        self._check_new(names)
+        self._store.require_room(len(names), positions)
+
+        def step() -> None:
+            for name, account in zip(names, accounts, strict=True):
+                if isinstance(account, tuple) and account[-1]:
+                    self._plain.inputs[name] = account[:2]
+            self._store.add(names, accounts)
+
+        return self._change(step)
+
+    def load_columns(
+        self,
+        addresses: Sequence[str],
+        numbers: Sequence[int],
+        usdc: NDArray[np.int64],
+        *,
+        account: NDArray[np.uint32],
+        perpetual_id: NDArray[np.uint32],
+        quantums: NDArray[np.int64],
+        funding_index: NDArray[np.int64],
+        quote_balance: NDArray[np.int64] | None = None,
+        custom_imf_ppm: NDArray[np.uint32] | None = None,
+        height: int | None = None,
+        basis: Basis | None = None,
+    ) -> list[Crossing]:
+        """Take in many accounts from columns, all or none: 100,000 of them in a tenth of a second.
+
+        Parameters
+        ----------
+        addresses, numbers : sequences, one per account
+        usdc : int64 array, one per account
+            Quote quantums, funding not settled.
+        account : uint32 array, one per position
+            Row of the owner above. Ascending spares a sort.
+        perpetual_id : uint32 array, one per position
+        quantums, funding_index : int64 arrays, one per position
+        quote_balance : int64 array, one per position, optional
+        custom_imf_ppm : uint32 array, one per position, optional
+        height, basis : optional
+            Of all of them.
+
+        Raises
+        ------
+        InputError
+            Wrong dtype, shape or value; an account twice, or twice in a market.
+        """
+        source = checked_source(height, basis)
+        columns = checked_columns(
+            self._chain,
+            names=checked_names(addresses, numbers),
+            usdc=usdc,
+            account=account,
+            perpetual_id=perpetual_id,
+            quantums=quantums,
+            funding_index=funding_index,
+            quote_balance=quote_balance,
+            custom_imf_ppm=custom_imf_ppm,
+        )
+        self._check_new(columns.names)
+        if len(columns.market):
+            self._store.require_market(int(columns.market.max()))
+        self._store.require_room(len(columns.names), len(columns.market))
+        return self._change(lambda: self._store.load(columns, *source))
+
+    def add(self, subaccount: Subaccount) -> list[Crossing]:
+        """Take in one more subaccount of this chain."""
+        return self.load([subaccount])
+
+    def _require_markets(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self._store.require_market(row[0])
+
+    def _check_new(self, names: list[Name]) -> None:
+        """Refuse what is in the book already, or comes twice."""
+        seen = set(names)
+        if len(seen) != len(names):
+            (twice, _), *_ = Counter(names).most_common(1)
+            raise InputError("subaccounts", twice, "each subaccount once")
+        for name in seen & self._store.slots.keys():
+            raise InputError("subaccounts", name, "a subaccount that is not in the book yet")
+
+    def remove(self, account: int | Name) -> list[Crossing]:
+        """Drop an account with its positions, thresholds and observers; its handle ends."""
+        slot = self._store.slot(account)
+
+        def close() -> None:
+            name = self._store.names[slot]
+            self._store.close(slot)
+            self._plain.inputs.pop(name, None)
+            self._observers.forget(name)
+
+        return self._change(last=close)
+
+    def update(
+        self,
+        account: int | Name,
+        *,
+        usdc: Amount | None = None,
+        positions: Mapping[str, Amount | Position] | Iterable[Position] = (),
+        leverage: Mapping[str, int] | None = None,
+        height: int | None = None,
+        basis: Basis | None = None,
+    ) -> list[Crossing]:
+        """Change what is named of one account, all or nothing; the rest stays.
+
+        Parameters
+        ----------
+        account : int or (address, number)
+        usdc : str, int or Decimal, optional
+            Signed balance, funding not settled.
+        positions : mapping of ticker to size or Position, or iterable of Position
+            A size is signed coins, settled to the current funding index; a size of 0 closes the position.
+        leverage : mapping of ticker to int, optional
+            Chosen initial margin fractions in ppm; 0 removes the choice. They count before those that come
+            with positions.
+        height, basis : optional
+            Of what is named; the oldest and the weakest of the parts hold for the whole account.
+        """
+        slot = self._store.slot(account)
+        name = self._store.names[slot]
+        code = checked_source(height, basis)
+        balance = None if usdc is None else checked_amount("usdc", usdc, usdc_to_quote_quantums(usdc))
+        held_usdc, held, held_height, held_basis = self._inputs(slot, name)
+        changed = changed_rows(self._chain, held, positions, {} if leverage is None else leverage)
+        self._require_markets(changed)
+        balance = held_usdc if balance is None else balance
+        rows = {row[0]: row for row in held} | {row[0]: row for row in changed}
+        beyond = is_beyond(balance, rows.values())
+        # Where plain integers take over, or give back, every row is written.
+        written = list(rows.values()) if beyond or self._store.is_beyond(slot) else changed
+        self._store.require_room(0, self._store.places_needed(slot, written))
+
+        def step() -> None:
+            if beyond:
+                self._plain.inputs[name] = balance, [row for row in rows.values() if any(row[1:])]
+            self._store.update(
+                slot, balance, written, min(held_height, code[0]), max(held_basis, code[1]), beyond
+            )
+            if not beyond:
+                self._plain.inputs.pop(name, None)
+
+        return self._change(step)
+
+    def _inputs(self, slot: int, name: Name) -> tuple[int, list[Row], int, int]:
+        usdc, rows, height, basis = self._store.inputs(slot)
+        if self._store.is_beyond(slot):
+            usdc, rows = self._plain.inputs[name]
+        return usdc, rows, height, basis
+
+    # -- observers
+
+    def watch(self, account: int | Name, observer: Observer, *, threshold: Threshold | None = None) -> None:
+        """Have an observer called with each Crossing of one account, from its present side on.
+
+        Parameters
+        ----------
+        account : int or (address, number)
+        observer : callable of one Crossing
+            Held weakly: it is forgotten when nothing else holds it, a bound method with its object; so a
+            lambda that is not kept is forgotten at once. It may read the book and must not change it. What it
+            raises stops neither the others nor the book: an ObserverError comes when all were called.
+        threshold : str, int, Decimal, Fraction or (numerator, denominator), optional
+            Of nc / mmr, exact; below it means ``nc * denominator < mmr * numerator`` and mmr above zero. By
+            default the chain's own rule of liquidation. Its crossings are returned with the others.
+        """
+        reference = weak_reference(observer)
+        ratio = None if threshold is None else checked_threshold(threshold)
+        self._store.risk(account)  # the side from which it is watched: of now, or refused
+
+        def step() -> None:
+            slot = self._store.slot(account)
+            if ratio is not None:
+                self._add_threshold(slot, ratio)
+            self._observers.add(self._store.names[slot], ratio, reference)
+
+        self._without_crossings(step)
+
+    def _add_threshold(self, slot: int, ratio: tuple[int, int]) -> None:
+        try:
+            self._store.add_threshold(slot, *ratio)
+        except CapacityError:  # what only observers that are no more were told of makes room
+            for name, unwatched in self._observers.unwatched():
+                self._store.remove_threshold(self._store.slots[name], *unwatched)
+            self._store.add_threshold(slot, *ratio)
+
+    def unwatch(self, account: int | Name, observer: Observer, *, threshold: Threshold | None = None) -> None:
+        """Undo `watch`; nothing happens when there was none."""
+        reference = weak_reference(observer)
+        ratio = None if threshold is None else checked_threshold(threshold)
+        slot = self._store.slot(account)
+
+        def step() -> None:
+            self._observers.remove(self._store.names[slot], ratio, reference)
+            for name, unwatched in self._observers.unwatched():
+                self._store.remove_threshold(self._store.slots[name], *unwatched)
+
+        self._without_crossings(step)
+
+    def _without_crossings(self, step: Callable[[], object]) -> None:
+        """Take a step that moves no account."""
+        self._store.begin()
+        try:
+            step()
+        finally:
+            self._store.end()
+
+    # -- reading
+
+    def __getitem__(self, account: int | Name) -> Risk:
+        return self._store.risk(account)
+
+    def __contains__(self, account: object) -> bool:
+        try:
+            self._store.slot(account)
+        except UnknownSubaccountError:
+            return False
+        return True
+
+    def __len__(self) -> int:
+        return len(self._store)
+
+    def __iter__(self) -> Iterator[Name]:
+        """Yield (address, number) of every account, in the order they came; not for use while it changes."""
+        return iter(self._store.slots)
+
+    def handle(self, account: int | Name) -> int:
+        """Return the handle of an account."""
+        return self._store.handle(self._store.slot(account))
+
+    def name(self, account: int | Name) -> Name:
+        """Return (address, number) of an account."""
+        return self._store.names[self._store.slot(account)]
+
+    def subaccount(self, account: int | Name) -> Subaccount:
+        """Return a Subaccount as the account is now: to explain it, preview an order or rescue it.
+
+        It follows the chain, and no longer the book. An account that holds an isolated market with others,
+        as the chain would not let it, is refused with an InputError.
+        """
+        self._store.risk(account)
+        slot = self._store.slot(account)
+        address, number = name = self._store.names[slot]
+        usdc, rows, height, basis = self._inputs(slot, name)
+        markets = list(self._chain)
+        return Subaccount(
+            self._chain,
+            address,
+            number,
+            usdc=to_decimal(usdc, -6),
+            positions=[
+                Position(
+                    markets[index],
+                    quantums=quantums,
+                    funding_index=funding_index,
+                    quote_balance=quote_balance,
+                    custom_imf_ppm=ppm,
+                )
+                for index, quantums, funding_index, quote_balance, ppm in rows
+                if quantums or quote_balance
+            ],
+            leverage={markets[row[0]].ticker: row[4] for row in rows if row[4]},
+            height=None if height < 0 else height,
+            basis=cast(Basis, BASES[basis]),
+        )
+
+    def liquidatable(self) -> list[Name]:
+        """Return (address, number) of all accounts that the chain calls liquidatable."""
+        return [self.name(handle) for handle in self._store.liquidatable()]
+
+    def at_risk(self, count: int) -> list[RankedAccount]:
+        """Return the riskiest accounts by the chain's ordering, the riskiest first."""
+        checked_integer("count", count, 0, None)
+        ranked = riskiest(self._store, count)
+        return [RankedAccount(*self.name(handle), handle, risk) for handle, risk in ranked]
+
+    def rescan(self) -> list[Crossing]:
+        """Compute every account anew from its inputs; the incremental figures are the same."""
+        return self._change(self._store.scan)
+
+    @property
+    def chain(self) -> Chain:
+        """The chain it follows."""
+        return self._chain
+
+    @property
+    def height(self) -> int | None:
+        """Block of the chain's state; None: not known."""
+        return self._chain.height
+
+    @property
+    def capacity(self) -> Mapping[str, int]:
+        """Room for subaccounts, positions, markets and thresholds."""
+        return self._store.capacity
+
+    @property
+    def used(self) -> Mapping[str, int]:
+        """How much of it is taken."""
+        return self._store.used
+
+    @property
+    def memory(self) -> int:
+        """Bytes of the columns, all taken when the book was made."""
+        return self._store.nbytes
+
+    def memory_of(self, market: str) -> int:
+        """Bytes of the columns that one market takes now: its row and its blocks of positions."""
+        sizes = memory_needed(1, 0, 1, 0)
+        blocks = -(-self.holders(market) // POSITIONS_PER_BLOCK)
+        return sizes["market"] - sizes["block"] + blocks * sizes["block"]
+
+    def holders(self, market: str) -> int:
+        """Return how many accounts have a position in a market, or chose a margin fraction there."""
+        return self._store.holders(self._chain[market]._index)
+
+    def __repr__(self) -> str:
+        used = self._store.used
+        return f"Book({used['subaccounts']} subaccounts, {used['positions']} positions, {self._chain!r})"

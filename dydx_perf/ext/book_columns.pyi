@@ -1,0 +1,6 @@
+from typing import Any
+
+def memory_needed(
+    max_subaccounts: int, max_positions: int, max_markets: int, max_thresholds: int
+) -> dict[str, int]: ...
+def first_repeated(account: Any, market: Any, seen: Any) -> int: ...

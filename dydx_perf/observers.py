@@ -1,0 +1,113 @@
+"""Who is told of which account: observers held weakly, called once for each crossing."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from fractions import Fraction
+from types import MethodType
+from typing import TYPE_CHECKING, Any
+
+from dydx_perf.errors import InputError
+
+if TYPE_CHECKING:
+    from dydx_perf.ext.crossing import Crossing
+
+__all__ = ["Name", "Observer", "Observers", "Ratio", "Threshold", "checked_threshold"]
+
+#: address and number
+Name = tuple[str, int]
+Observer = Callable[["Crossing"], object]
+#: nc / mmr as text, int, Decimal, Fraction or (numerator, denominator)
+Threshold = str | int | Decimal | Fraction | tuple[int, int]
+#: the same reduced; None is the chain's own rule of liquidation
+Ratio = tuple[int, int]
+MAX_TERM = 2**63 - 1
+
+
+def checked_threshold(threshold: Threshold) -> Ratio:
+    """Return numerator and denominator, reduced."""
+    allowed = "above zero, exact: text, int, Decimal, Fraction or (numerator, denominator)"
+    try:
+        if isinstance(threshold, tuple):
+            numerator, denominator = threshold
+            if not (type(numerator) is type(denominator) is int):
+                raise InputError("threshold", threshold, allowed)
+            ratio = Fraction(numerator, denominator)
+        elif type(threshold) is not bool and isinstance(threshold, str | int | Decimal | Fraction):
+            ratio = Fraction(threshold)
+        else:
+            raise InputError("threshold", threshold, allowed)
+    except (ValueError, ZeroDivisionError, OverflowError):  # OverflowError: Decimal("Infinity")
+        raise InputError("threshold", threshold, allowed) from None
+    if ratio <= 0:
+        raise InputError("threshold", threshold, allowed)
+    if ratio.numerator > MAX_TERM or ratio.denominator > MAX_TERM:
+        raise InputError("threshold", threshold, "a ratio whose reduced terms have at most 63 bits")
+    return ratio.numerator, ratio.denominator
+
+
+def weak_reference(observer: Observer) -> weakref.ref[Any]:
+    """Return a weak reference that lives as long as what it names: a bound method as long as its object."""
+    if not callable(observer):
+        raise InputError("observer", observer, "something that can be called with a Crossing")
+    try:
+        return weakref.WeakMethod(observer) if isinstance(observer, MethodType) else weakref.ref(observer)
+    except TypeError:
+        raise InputError("observer", observer, "something that can be weakly referenced") from None
+
+
+class Observers:
+    """Weak references to observers, by account and threshold, in the order they came."""
+
+    def __init__(self) -> None:
+        self._of: dict[Name, dict[Ratio | None, list[weakref.ref[Any]]]] = {}
+
+    def add(self, name: Name, ratio: Ratio | None, reference: weakref.ref[Any]) -> None:
+        """Tell an observer of one more account and threshold; once, however often it is added."""
+        references = self._of.setdefault(name, {}).setdefault(ratio, [])
+        if reference not in references:
+            references.append(reference)
+
+    def remove(self, name: Name, ratio: Ratio | None, reference: weakref.ref[Any]) -> None:
+        """Forget what was added; nothing happens when it was not."""
+        references = self._of.get(name, {}).get(ratio, [])
+        if reference in references:
+            references.remove(reference)
+
+    def forget(self, name: Name) -> None:
+        """Forget everything about an account that went."""
+        self._of.pop(name, None)
+
+    def unwatched(self) -> list[tuple[Name, Ratio]]:
+        """Drop observers that are no more; return the thresholds that nobody is left to be told of."""
+        left: list[tuple[Name, Ratio]] = []
+        for name, ratios in list(self._of.items()):
+            for ratio, references in list(ratios.items()):
+                references[:] = [reference for reference in references if reference() is not None]
+                if not references:
+                    del ratios[ratio]
+                    if ratio is not None:
+                        left.append((name, ratio))
+            if not ratios:
+                del self._of[name]
+        return left
+
+    def call(self, crossings: Iterable[Crossing]) -> list[Exception]:
+        """Call everybody who is told of each crossing; return what they raised, when all were called."""
+        errors: list[Exception] = []
+        if not self._of:
+            return errors
+        for crossing in crossings:
+            ratios = self._of.get((crossing.address, crossing.number), {})
+            for reference in tuple(ratios.get(crossing.threshold, ())):
+                observer = reference()
+                if observer is None:
+                    ratios[crossing.threshold].remove(reference)
+                    continue
+                try:
+                    observer(crossing)
+                except Exception as error:  # noqa: BLE001 # collected, and raised when all were called
+                    errors.append(error)
+        return errors

@@ -1,0 +1,566 @@
+"""The store behind a book of accounts: memory taken once, risk kept in step, crossings found.
+
+`BookStore` checks nothing that its face (dydx_perf.book) has checked: indexes of markets come from the chain,
+amounts are ints. It raises CapacityError at the edge of its memory before anything is changed.
+
+Hazards: one writer at a time, from `begin` to `end`; a second one is refused. The GIL is kept, and each change is
+made visible by C code alone, so a reader on another thread sees the state before a call or the one after it.
+"""
+
+from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memmove, memset
+
+from dydx_perf.errors import CapacityError, StaleError, UnknownSubaccountError, WriterError
+
+from dydx_perf.ext.account cimport Account, MarketTable, Risk
+from dydx_perf.ext.book_columns cimport COLUMNS, aligned, bytes_needed, describe, plan, rows_of
+from dydx_perf.ext.book_rows cimport (
+    ACCOUNT_BEYOND,
+    ACCOUNT_LIQUIDATABLE,
+    ACCOUNT_QUEUED,
+    ACCOUNT_STALE,
+    ACCOUNT_UNKNOWN,
+    ACCOUNT_UNSUMMED,
+    ACCOUNT_USED,
+    ACCOUNT_WATCHED,
+    ACCOUNT_WIDE,
+    BASIS_SHIFT,
+    NOWHERE,
+    append_place,
+    close_slot,
+    drop_place,
+    enqueue,
+    evaluate,
+    find_place,
+    is_below,
+    market_of,
+    open_slot,
+    prefer_large_pages,
+    reprice_market,
+    rescan,
+    row_t,
+    settle_row,
+)
+from dydx_perf.ext.crossing cimport Crossing
+from dydx_perf.ext.fixed cimport object_to_i64
+from dydx_perf.ext.margin cimport is_liquidatable
+from dydx_perf.ext.structs cimport STATUS_OK, market_t, risk_t
+
+BASES = ("chain", "estimate", "sample")
+
+
+def is_wide(Account account not None):
+    """Whether 64 bits do not hold an amount of the account."""
+    return account.wide
+
+
+cdef class BookStore:
+    """Columns of accounts, positions and markets on one block of memory.
+
+    Parameters
+    ----------
+    table : MarketTable
+        The chain's markets. The store keeps a copy of its own and `catch_up` brings it in step.
+    exact : callable
+        ``exact(name, usdc, positions, beyond)`` gives (nc, imr, mmr) as ints where 128 bits do not hold the
+        account. A name is (address, number), a position is (market index, quantums, funding index, quote
+        balance, custom_imf_ppm). `beyond`: the columns do not hold the inputs, the callable knows them itself.
+    max_subaccounts, max_positions, max_markets, max_thresholds : int
+    """
+
+    def __cinit__(
+        self, MarketTable table not None, exact, max_subaccounts, max_positions, max_markets, max_thresholds
+    ):
+        self.arena = NULL
+        plan(&self.c, max_subaccounts, max_positions, max_markets, max_thresholds)
+        describe(&self.c, self.columns)
+        self.max_thresholds = max_thresholds
+        self.nbytes = bytes_needed(&self.c, self.columns, self.max_thresholds)
+        self.table = table
+        self.exact = exact
+        self.wide = {}
+        self.slots = {}
+        self.names = [None] * max_subaccounts
+        self.pending = []
+        self.arena = PyMem_RawCalloc(self.nbytes, 1)
+        if self.arena == NULL:
+            raise CapacityError(f"no memory for a book of {self.nbytes} bytes")
+        prefer_large_pages(self.arena, self.nbytes)
+        # Touched now, so that the pages are there and not promised.
+        memset(self.arena, 0, self.nbytes)
+        self.place_columns(<char *>(aligned(<size_t>self.arena)))
+        memset(self.c.last_block, 0xff, self.c.market_extent.capacity * sizeof(uint32_t))
+        self.free_threshold = NOWHERE
+        self.block_height = -1
+        self.catch_up()
+
+    @property
+    def capacity(self):
+        """Room for accounts, positions, markets and thresholds."""
+        return {
+            "subaccounts": self.c.account_extent.capacity - self.c.retired,
+            "positions": self.c.max_positions,
+            "markets": self.c.market_extent.capacity,
+            "thresholds": self.max_thresholds,
+        }
+
+    @property
+    def used(self):
+        """How much of it is taken."""
+        return {
+            "subaccounts": self.c.account_extent.used,
+            "positions": self.c.positions,
+            "markets": self.c.market_extent.used,
+            "thresholds": self.thresholds,
+        }
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.arena)
+
+    def __len__(self):
+        return self.c.account_extent.used
+
+    cdef void place_columns(self, char *arena) noexcept:
+        cdef int i
+        for i in range(COLUMNS):
+            self.columns[i].data[0] = <void *>arena
+            arena += aligned(self.columns[i].item * rows_of(&self.c, &self.columns[i], False))
+        self.c.markets = <market_t *>arena
+        arena += aligned(sizeof(market_t) * self.c.market_extent.capacity)
+        self.numerator = <int64_t *>arena
+        arena += aligned(8 * <size_t>self.max_thresholds)
+        self.denominator = <int64_t *>arena
+        arena += aligned(8 * <size_t>self.max_thresholds)
+        self.next_threshold = <uint32_t *>arena
+        arena += aligned(4 * <size_t>self.max_thresholds)
+        self.below = <uint8_t *>arena
+
+    # -- one writer
+
+    def begin(self):
+        """Enter a change; refused while another one is under way, in this thread or another."""
+        if self.writing:
+            raise WriterError("this book is being changed: by another thread, or by an observer within a call")
+        self.writing = True
+        self.sequence += 1
+
+    def end(self):
+        """Leave a change."""
+        self.writing = False
+
+    cdef void catch_up(self) noexcept:
+        """Bring the rows in step with the table; a market that the book has no row for has no holders here."""
+        cdef uint32_t i
+        cdef uint32_t count = self.c.market_extent.capacity
+        if self.table.count < count:
+            count = <uint32_t>self.table.count
+        self.c.market_extent.fresh = self.c.market_extent.used = count
+        for i in range(count):
+            if self.c.holders[i]:
+                reprice_market(&self.c, i, &self.table.rows[i])
+            self.c.markets[i] = self.table.rows[i]
+        self.block_height = self.table.block_height
+        self.seen_version = self.table.version
+        for i in range(self.c.queued):
+            if self.c.rows[self.c.queue[i]].flags & ACCOUNT_STALE:
+                settle_row(&self.c, self.c.queue[i])
+
+    def finish(self):
+        """Take over what changed in the table, evaluate what changed here, and return the crossings."""
+        cdef uint32_t done = 0
+        self.catch_up()
+        # From here on every reader sees the new state; objects are only made now.
+        self.time = self.table.time
+        try:
+            while done < self.c.queued:
+                self.report(self.c.queue[done])
+                self.c.rows[self.c.queue[done]].flags &= ~<uint32_t>ACCOUNT_QUEUED
+                done += 1
+        finally:  # an account that could not be reported stays in the queue
+            self.c.queued -= done
+            memmove(self.c.queue, self.c.queue + done, self.c.queued * sizeof(uint32_t))
+        crossings, self.pending = self.pending, []
+        return crossings
+
+    cdef int report(self, uint32_t slot) except -1:
+        """Compare an account with what was last reported of it, and note each edge."""
+        cdef row_t *row = &self.c.rows[slot]
+        cdef risk_t risk
+        cdef Risk wide = None
+        cdef bint below, was
+        cdef uint32_t threshold
+        if row.flags & ACCOUNT_WIDE:
+            wide = self.wide[slot] = self.risk_at(slot)
+            row.flags &= ~<uint32_t>ACCOUNT_UNKNOWN
+            below = wide.is_liquidatable
+        else:
+            if self.wide:
+                self.wide.pop(slot, None)
+            self.read_risk(slot, &risk)
+            below = is_liquidatable(&risk)
+        was = (row.flags & ACCOUNT_LIQUIDATABLE) != 0
+        if below != was:
+            self.note(slot, None, below)
+            row.flags ^= ACCOUNT_LIQUIDATABLE
+        threshold = self.c.first_threshold[slot]
+        while threshold != NOWHERE:
+            if wide is None:
+                below = is_below(&risk, self.numerator[threshold], self.denominator[threshold])
+            else:
+                below = (
+                    wide.mmr > 0 and wide.nc * self.denominator[threshold] < wide.mmr * self.numerator[threshold])
+            if below != (self.below[threshold] != 0):
+                self.note(slot, (self.numerator[threshold], self.denominator[threshold]), below)
+                self.below[threshold] = below
+            threshold = self.next_threshold[threshold]
+        return 0
+
+    cdef int note(self, uint32_t slot, object threshold, bint below) except -1:
+        cdef Crossing crossing = Crossing.__new__(Crossing)
+        crossing.handle = self.handle(slot)
+        crossing.address, crossing.number = self.names[slot]
+        crossing.threshold = threshold
+        crossing.below = below
+        crossing.risk = self.risk_at(slot)
+        self.pending.append(crossing)
+        return 0
+
+    # -- reading
+
+    cdef int require_fresh(self) except -1:
+        """Refuse to answer from a state that the chain has left; within a change the state before it answers."""
+        if not self.writing and self.seen_version != self.table.version:
+            raise StaleError("the chain was changed past this book: catch_up() brings it in step")
+        return 0
+
+    cdef uint32_t slot_of(self, object account) except? 0xffffffff:
+        cdef object found
+        cdef int64_t handle = 0
+        cdef uint32_t slot
+        if isinstance(account, int):
+            if object_to_i64(account, &handle) and handle > 0:
+                slot = <uint32_t>(handle & 0xffffffff)
+                if (
+                    slot < self.c.account_extent.fresh
+                    and self.c.rows[slot].flags & ACCOUNT_USED
+                    and self.c.generation[slot] == handle >> 32
+                ):
+                    return slot
+        else:
+            try:
+                found = self.slots.get(account)
+            except TypeError:  # what cannot be hashed is no account either
+                found = None
+            if found is not None:
+                return found
+        raise UnknownSubaccountError(account)
+
+    def slot(self, account, /):
+        """Slot of an account, by its handle or its (address, number)."""
+        return self.slot_of(account)
+
+    def handle(self, slot, /):
+        """Handle of the account in a slot."""
+        return (<int64_t>self.c.generation[slot] << 32) | <uint32_t>slot
+
+    cdef bint read_risk(self, uint32_t slot, risk_t *out) noexcept:
+        """Fill the risk of an account; False for one that only plain integers hold."""
+        cdef row_t *row = &self.c.rows[slot]
+        cdef uint32_t remainder = 0
+        if row.flags & ACCOUNT_UNSUMMED:
+            return not row.flags & ACCOUNT_WIDE and evaluate(&self.c, slot, out, &remainder) == STATUS_OK
+        out.nc = row.nc
+        out.imr = row.imr
+        out.mmr = row.mmr
+        return True
+
+    cdef Risk risk_at(self, uint32_t slot):
+        cdef Risk risk
+        cdef uint32_t place = self.c.first[slot]
+        cdef int64_t height = self.c.height[slot]
+        cdef uint32_t flags = self.c.rows[slot].flags
+        cdef uint32_t basis = flags >> BASIS_SHIFT
+        cdef uint64_t sequence = self.sequence
+        cdef uint64_t version = self.table.version
+        cdef market_t *market
+        if flags & ACCOUNT_WIDE and not flags & ACCOUNT_UNKNOWN:
+            return self.wide[slot]
+        while place != NOWHERE:
+            market = &self.c.markets[market_of(&self.c, place)]
+            if self.c.quantums[place] or self.c.quote_balance[place] or flags & ACCOUNT_BEYOND:
+                if market.height < height:
+                    height = market.height
+                if market.basis > basis:
+                    basis = market.basis
+            place = self.c.next[place]
+        risk = Risk.__new__(Risk)
+        if self.read_risk(slot, &risk.c):
+            risk.block_height = height
+            risk.basis_code = basis
+            risk.time = self.time
+            return risk
+        usdc, positions, _, _ = self.inputs(slot)
+        nc, imr, mmr = self.exact(self.names[slot], usdc, positions, (flags & ACCOUNT_BEYOND) != 0)
+        if sequence != self.sequence or version != self.table.version:
+            # Another thread changed the book or the chain while plain Python computed: ask again.
+            self.require_fresh()
+            return self.risk_at(slot)
+        return Risk.from_integers(nc, imr, mmr, None if height < 0 else height, BASES[basis], self.time)
+
+    def risk(self, account, /):
+        """Risk of an account as of the last finished call."""
+        self.require_fresh()
+        return self.risk_at(self.slot_of(account))
+
+    def holders(self, market, /):
+        """How many accounts have a place in a market."""
+        return self.c.holders[<uint32_t>market] if market < self.c.market_extent.capacity else 0
+
+    def inputs(self, slot, /):
+        """(usdc, [(market index, quantums, funding index, quote balance, custom_imf_ppm)], height, basis)."""
+        cdef uint32_t place = self.c.first[<uint32_t>slot]
+        cdef list positions = []
+        while place != NOWHERE:
+            positions.append((
+                market_of(&self.c, place), self.c.quantums[place], self.c.funding_index[place],
+                self.c.quote_balance[place], self.c.custom_imf_ppm[place],
+            ))
+            place = self.c.next[place]
+        positions.sort()
+        return (
+            self.c.usdc[<uint32_t>slot], positions, self.c.height[<uint32_t>slot],
+            self.c.rows[<uint32_t>slot].flags >> BASIS_SHIFT,
+        )
+
+    def liquidatable(self):
+        """Handles of all accounts that are liquidatable, by slot."""
+        cdef list found = []
+        cdef risk_t risk
+        cdef uint32_t slot
+        cdef uint64_t sequence = self.sequence
+        self.require_fresh()
+        for slot in range(self.c.account_extent.fresh):
+            if self.c.rows[slot].flags & ACCOUNT_USED:
+                if self.read_risk(slot, &risk):
+                    if is_liquidatable(&risk):
+                        found.append(self.handle(slot))
+                elif self.risk_at(slot).is_liquidatable:
+                    found.append(self.handle(slot))
+        if sequence != self.sequence:  # changed by another thread while objects were made
+            return self.liquidatable()
+        return found
+
+    # -- accounts; each call between `begin` and `finish`
+
+    def require_room(self, accounts, positions):
+        """Refuse when so many more do not fit; nothing is changed."""
+        capacity, used = self.capacity, self.used
+        for what, more in (("subaccounts", accounts), ("positions", positions)):
+            if more > capacity[what] - used[what]:
+                raise CapacityError(
+                    f"the book has room for {capacity[what]} {what}: {used[what]} are in it, {more} more do not fit")
+
+    def require_market(self, market, /):
+        """Refuse a market that came to the chain when the book had no row left."""
+        if market >= self.c.market_extent.capacity:
+            raise CapacityError(f"the book has room for {self.c.market_extent.capacity} markets")
+
+    cdef uint32_t open(self, tuple name, int64_t height, uint32_t basis) except? 0xffffffff:
+        """Slot of a new account without anything; room was asked for before."""
+        cdef uint32_t slot = open_slot(&self.c)
+        self.names[slot] = name
+        self.slots[name] = slot
+        self.c.height[slot] = height
+        self.c.rows[slot].flags |= basis << BASIS_SHIFT
+        return slot
+
+    def close(self, slot, /):
+        """Drop an account with its positions and thresholds; nothing is queued."""
+        cdef uint32_t gone = slot
+        while self.c.first[gone] != NOWHERE:
+            drop_place(&self.c, self.c.first[gone])
+        while self.c.first_threshold[gone] != NOWHERE:
+            self.drop_threshold(gone, self.c.first_threshold[gone])
+        del self.slots[self.names[gone]]
+        self.names[gone] = None
+        close_slot(&self.c, gone)
+        self.wide.pop(gone, None)
+
+    def is_beyond(self, slot, /):
+        """Whether plain integers hold the account's inputs."""
+        return (self.c.rows[<uint32_t>slot].flags & ACCOUNT_BEYOND) != 0
+
+    def position(self, slot, market, /):
+        """(quantums, funding index, quote balance, custom_imf_ppm) of an account that is not beyond; None."""
+        cdef uint32_t place = find_place(&self.c, slot, market)
+        if place == NOWHERE:
+            return None
+        return (
+            self.c.quantums[place], self.c.funding_index[place], self.c.quote_balance[place],
+            self.c.custom_imf_ppm[place],
+        )
+
+    def places_needed(self, slot, list rows):
+        """How many places more an update takes; negative when it gives some back."""
+        cdef int64_t needed = 0
+        for market, quantums, _, quote_balance, custom_imf_ppm in rows:
+            needed += 1 if quantums or quote_balance or custom_imf_ppm else 0
+            needed -= find_place(&self.c, slot, market) != NOWHERE
+        return needed
+
+    cdef int write(
+        self, uint32_t slot, object usdc, list rows, int64_t height, uint32_t basis, bint beyond
+    ) except -1:
+        """Replace balance and the positions named, and leave the account to be evaluated."""
+        cdef uint32_t place
+        cdef row_t *row = &self.c.rows[slot]
+        self.c.usdc[slot] = 0
+        object_to_i64(usdc, &self.c.usdc[slot])
+        for market, quantums, _, quote_balance, custom_imf_ppm in rows:  # first, so that what opens has room
+            if not (quantums or quote_balance or custom_imf_ppm):
+                place = find_place(&self.c, slot, market)
+                if place != NOWHERE:
+                    drop_place(&self.c, place)
+        for market, quantums, funding_index, quote_balance, custom_imf_ppm in rows:
+            if not (quantums or quote_balance or custom_imf_ppm):
+                continue
+            place = find_place(&self.c, slot, market)
+            if place == NOWHERE:
+                place = append_place(&self.c, slot, market)
+            self.c.quantums[place] = self.c.funding_index[place] = self.c.quote_balance[place] = 0
+            object_to_i64(quantums, &self.c.quantums[place])
+            object_to_i64(funding_index, &self.c.funding_index[place])
+            object_to_i64(quote_balance, &self.c.quote_balance[place])
+            self.c.custom_imf_ppm[place] = custom_imf_ppm
+        self.c.height[slot] = height
+        row.flags = (row.flags & ((1 << BASIS_SHIFT) - 1) & ~<uint32_t>ACCOUNT_BEYOND) | (basis << BASIS_SHIFT)
+        if beyond:
+            row.flags |= ACCOUNT_BEYOND
+        enqueue(&self.c, slot, ACCOUNT_STALE)
+        return 0
+
+    def update(self, slot, usdc, list rows, height, basis, beyond):
+        """Replace balance and the positions named; room was asked for before.
+
+        A row is (market index, quantums, funding index, quote balance, custom_imf_ppm), all zero closes it.
+        `beyond` says that a value does not fit its column: a 0 stands for it, and `exact` knows it already.
+        """
+        self.write(slot, usdc, rows, height, basis, beyond)
+        self.catch_up()
+
+    def add(self, list names, list accounts):
+        """Add accounts; room was asked for before.
+
+        Each is an Account on the same table and not wide, or what `update` takes: (usdc, rows, height, basis,
+        beyond).
+        """
+        cdef Account account
+        cdef uint32_t slot, place
+        cdef size_t i, row
+        for row in range(<size_t>len(names)):
+            if isinstance(accounts[row], tuple):
+                usdc, rows, height, basis, beyond = accounts[row]
+                self.write(self.open(names[row], height, basis), usdc, rows, height, basis, beyond)
+                continue
+            account = accounts[row]
+            slot = self.open(names[row], account.own_height, account.own_basis)
+            self.c.usdc[slot] = account.usdc_quantums
+            for i in range(account.count):
+                if not (account.rows[i].quantums or account.rows[i].quote_balance or account.rows[i].custom_imf_ppm):
+                    continue
+                place = append_place(&self.c, slot, account.rows[i].market)
+                self.c.quantums[place] = account.rows[i].quantums
+                self.c.funding_index[place] = account.rows[i].funding_index
+                self.c.quote_balance[place] = account.rows[i].quote_balance
+                self.c.custom_imf_ppm[place] = account.rows[i].custom_imf_ppm
+            enqueue(&self.c, slot, ACCOUNT_STALE)
+        self.catch_up()
+
+    def load(self, columns, int64_t height, uint32_t basis):
+        """Add accounts from a `Columns` (dydx_perf.book_inputs), positions by ascending account. All was checked."""
+        cdef list names = columns.names
+        cdef const int64_t[::1] usdc = columns.usdc
+        cdef const uint32_t[::1] account = columns.account
+        cdef const uint32_t[::1] market = columns.market
+        cdef const int64_t[::1] quantums = columns.quantums
+        cdef const int64_t[::1] funding_index = columns.funding_index
+        cdef const int64_t[::1] quote_balance = columns.quote_balance
+        cdef const uint32_t[::1] custom_imf_ppm = columns.custom_imf_ppm
+        cdef size_t row, at = 0, count = account.shape[0]
+        cdef uint32_t slot, place
+        for row in range(<size_t>len(names)):
+            slot = self.open(names[row], height, basis)
+            self.c.usdc[slot] = usdc[row]
+            while at < count and account[at] == row:
+                if quantums[at] or quote_balance[at] or custom_imf_ppm[at]:
+                    place = append_place(&self.c, slot, market[at])
+                    self.c.quantums[place] = quantums[at]
+                    self.c.funding_index[place] = funding_index[at]
+                    self.c.quote_balance[place] = quote_balance[at]
+                    self.c.custom_imf_ppm[place] = custom_imf_ppm[at]
+                at += 1
+            enqueue(&self.c, slot, ACCOUNT_STALE)
+        self.catch_up()
+
+    def set_heights(self, int64_t height):
+        """Every account's inputs hold at a block."""
+        cdef uint32_t slot
+        for slot in range(self.c.account_extent.fresh):
+            self.c.height[slot] = height
+
+    def scan(self):
+        """Compute every row anew from its inputs; the incremental rows are the same."""
+        self.catch_up()
+        rescan(&self.c)
+
+    # -- thresholds
+
+    def add_threshold(self, slot, int64_t numerator, int64_t denominator):
+        """Report when nc / mmr crosses numerator / denominator, from the present side on."""
+        cdef uint32_t watched = slot
+        cdef uint32_t threshold = self.c.first_threshold[watched]
+        cdef risk_t risk
+        while threshold != NOWHERE:
+            if self.numerator[threshold] == numerator and self.denominator[threshold] == denominator:
+                return
+            threshold = self.next_threshold[threshold]
+        threshold = self.free_threshold
+        if threshold != NOWHERE:
+            self.free_threshold = self.next_threshold[threshold]
+        elif self.fresh_threshold < self.max_thresholds:
+            threshold = self.fresh_threshold
+            self.fresh_threshold += 1
+        else:
+            raise CapacityError(f"the book has room for {self.max_thresholds} thresholds")
+        if self.read_risk(watched, &risk):
+            self.below[threshold] = is_below(&risk, numerator, denominator)
+        else:
+            wide = self.risk_at(watched)
+            self.below[threshold] = wide.mmr > 0 and wide.nc * denominator < wide.mmr * numerator
+        self.thresholds += 1
+        self.numerator[threshold] = numerator
+        self.denominator[threshold] = denominator
+        self.next_threshold[threshold] = self.c.first_threshold[watched]
+        self.c.first_threshold[watched] = threshold
+        self.c.rows[watched].flags |= ACCOUNT_WATCHED
+
+    def remove_threshold(self, slot, int64_t numerator, int64_t denominator):
+        """Forget a threshold; nothing happens when there is none."""
+        cdef uint32_t threshold = self.c.first_threshold[<uint32_t>slot]
+        while threshold != NOWHERE:
+            if self.numerator[threshold] == numerator and self.denominator[threshold] == denominator:
+                self.drop_threshold(slot, threshold)
+                return
+            threshold = self.next_threshold[threshold]
+
+    cdef void drop_threshold(self, uint32_t slot, uint32_t threshold) noexcept:
+        cdef uint32_t *link = &self.c.first_threshold[slot]
+        while link[0] != threshold:
+            link = &self.next_threshold[link[0]]
+        link[0] = self.next_threshold[threshold]
+        self.next_threshold[threshold] = self.free_threshold
+        self.free_threshold = threshold
+        self.thresholds -= 1
+        if self.c.first_threshold[slot] == NOWHERE:
+            self.c.rows[slot].flags &= ~<uint32_t>ACCOUNT_WATCHED
