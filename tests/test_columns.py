@@ -207,6 +207,15 @@ def test_funding_payments_are_the_chains_on_every_path(rows: list[tuple[int, ...
     check("funding", rows)
 
 
+# Quotients just below 2**50 whose double estimate is off by more than a half: what the limit 2**49 is for.
+WORST_ESTIMATES = [
+    (36028797975360820, 18014398886188322, 576460779660569280),
+    (36028797770970804, 18014398988574026, 576460779666888640),
+    (36028797726580804, 18014399018616802, 576460779917933504),
+    (36028797874821812, 18014398930445354, 576460779468164032),
+]
+
+
 @given(st.lists(pnl_rows(), min_size=1, max_size=40))
 @example(
     [(1, 0, UINT64_MAX, 1), (1, INT64_MIN, UINT64_MAX, 10**18), (-1, 0, 2**63, 1), (-1, -1, 2**63, 1)] * 5
@@ -214,6 +223,7 @@ def test_funding_payments_are_the_chains_on_every_path(rows: list[tuple[int, ...
 @example([(INT64_MIN, INT64_MIN, UINT64_MAX, 10**18), (INT64_MIN, INT64_MIN, UINT64_MAX, 1)] * 9)
 @example([(1, 1, 0, 10**18), (-1, 1, 0, 10**18), (1, 0, 0, 7), (10**18 - 1, 1, 0, 10**18)] * 5)
 @example([(1, -1, 2**63 - 1, 1), (1, INT64_MAX, 0, 1), (1, INT64_MIN, 0, 1), (-1, INT64_MIN, 0, 1)] * 5)
+@example([(a, 0, gain, divisor) for a, gain, divisor in WORST_ESTIMATES] * 2)
 def test_unrealized_pnl_loses_nothing_on_every_path(rows: list[tuple[int, ...]]) -> None:
     check("pnl", rows)
 
@@ -223,8 +233,25 @@ def test_unrealized_pnl_loses_nothing_on_every_path(rows: list[tuple[int, ...]])
 @example([(-1, UINT64_MAX, 10**18, 1, 1, 1), (1, 2**63, 1, 0, 0, 0), (1, 2**63 - 1, 1, 0, 0, 0)] * 6)
 @example([(5, 10**9, 10**9, UINT32_MAX, UINT32_MAX, UINT32_MAX), (FAST_LIMIT, 1, 1, UINT32_MAX, 1, 1)] * 9)
 @example([(2**62, 1, 1, MILLION, MILLION, 2 * MILLION), (2**62, 1, 1, 3 * MILLION, 1, 0)] * 9)
+# a remainder of one quantum, on either side of the estimate
+@example([(sign * (10 + near), 1, 10, 1, 1, 1) for near in (-1, 1) for sign in (1, -1)] * 2)
+# fractions past 2**21 and values just below 2**43: their product passes 64 bits
+@example([(q, 1, 1, ppm, ppm, ppm) for q in (-1, 1, 2**43 - 1, -(2**43)) for ppm in (2**21, 2**22 - 1)] * 2)
 def test_margin_requirements_are_the_chains_on_every_path(rows: list[tuple[int, ...]]) -> None:
     check("margin", rows)
+
+
+@pytest.mark.parametrize("rows", [1, 5, 1023, 1024, 1025])
+@pytest.mark.parametrize("case", CASES)
+def test_nothing_is_read_behind_the_end_of_an_array(case: str, rows: int) -> None:
+    """Views of longer arrays, behind whose end valid values stand: the checks stop where the view does."""
+    function, _, to_columns = CASES[case]
+    row = {"funding": (1, 0, 7), "pnl": (1, 5, 9, 10), "margin": (1, 9, 10, 1, 1, 1)}[case]
+    longer = [np.repeat(column, 100_000) for column in to_columns([row])]
+    views = [column[:rows] for column in longer]
+    *made, unfit = function(*views)
+    assert unfit == []
+    assert {len(column) for column in made} == {rows}
 
 
 @pytest.mark.parametrize("case", CASES)
