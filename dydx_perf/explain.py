@@ -16,7 +16,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from dydx_perf.exact.decimals import subtract, total
+from dydx_perf.exact.decimals import subtract, total, without_trailing_zeros
 from dydx_perf.exact.explanation import (
     REASONS,
     AccountRows,
@@ -105,8 +105,8 @@ class Term:
         first = subtract(self.indexer, self.chain)
         second = subtract(self.webapp, self.indexer)
         return (
-            subtract(first, total(part.amount for part in self.indexer_less_chain)),
-            subtract(second, total(part.amount for part in self.webapp_less_indexer)),
+            left_over(first, self.indexer_less_chain),
+            left_over(second, self.webapp_less_indexer),
         )
 
 
@@ -257,6 +257,11 @@ class Explanation:
         return "\n".join(explanation_lines(self))
 
 
+def left_over(difference: Decimal, parts: Iterable[Part]) -> Decimal:
+    """Return what parts leave of a difference."""
+    return without_trailing_zeros(subtract(difference, total(part.amount for part in parts)))
+
+
 def amount(parts: Iterable[PartRow]) -> int:
     """Sum of the parts."""
     return sum([part[2] for part in parts])
@@ -339,7 +344,14 @@ def explain(account: Subaccount) -> Explanation:
     positions = account.positions
     leverage = account.leverage_choices
     held = [
-        HeldRow(ticker, position.market.perpetual, position.state, leverage.get(ticker, 0))
+        HeldRow(
+            ticker,
+            position.market.perpetual,
+            position.quantums,
+            position.funding_index,
+            position.quote_balance,
+            leverage.get(ticker, 0),
+        )
         for ticker, position in positions.items()
     ]
     prices = {

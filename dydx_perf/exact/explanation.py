@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dydx_perf.exact.arith import ONE_MILLION
 from dydx_perf.exact.decimals import DECIMAL_PLACES, div_half_away
 from dydx_perf.exact.margin import adjusted_initial_margin_ppm
-from dydx_perf.exact.state import Perpetual, PerpetualPosition, RiskState
+from dydx_perf.exact.state import Perpetual, RiskState
 
 #: why two sources differ: a code that stays, and the sentence for people
 REASONS = {
@@ -55,7 +55,9 @@ class HeldRow(NamedTuple):
 
     ticker: str
     perpetual: Perpetual
-    position: PerpetualPosition
+    quantums: int
+    funding_index: int
+    quote_balance: int
     custom_imf_ppm: int
 
 
@@ -123,6 +125,8 @@ def effective_fraction(perpetual: Perpetual) -> int:
         above *= POW10[power]
     else:
         unit = POW10[-power]
+    if span > 0 and above <= lower * unit:  # the quotient would not be above zero
+        return base * ONE_20
     scale = div_half_away((above - lower * unit) * ONE_20, span * unit)
     raised = base * ONE_20 + (scale * (ONE_MILLION - base) if scale > 0 else 0)
     return min(raised, ONE_26)
@@ -158,12 +162,12 @@ def webapp_fraction(perpetual: Perpetual, custom_imf_ppm: int) -> tuple[int, tup
 
 def position_terms(row: HeldRow, decimals: int) -> tuple[PositionRow, TermRow, TermRow, TermRow]:
     """What the account needs of a position, and its value, initial margin and maintenance margin."""
-    ticker, perpetual, position, chosen = row
+    ticker, perpetual, quantums, _, _, chosen = row
     base, price = perpetual.initial_margin_ppm, perpetual.price
     resolution, exponent = perpetual.atomic_resolution, perpetual.exponent
     quantum = POW10[decimals - QUOTE_DECIMALS]
     power = resolution + exponent
-    product = position.quantums * price
+    product = quantums * price
     notional = truncated(product, power + QUOTE_DECIMALS)
     # In 10**-decimals, so that a margin fraction of as many decimals as the suffix says multiplies it whole.
     signed_26 = product * POW10[decimals - WEBAPP_FRACTION_DECIMALS + power]
@@ -267,9 +271,8 @@ def account_rows(
     rows = [position_terms(row, decimals) for row in held]
     funding_ppm = balances = 0
     for one in held:
-        position = one.position
-        funding_ppm -= (one.perpetual.funding_index - position.funding_index) * position.quantums
-        balances += position.quote_balance * quantum
+        funding_ppm -= (one.perpetual.funding_index - one.funding_index) * one.quantums
+        balances += one.quote_balance * quantum
     funding = funding_ppm * POW10[decimals - FUNDING_DECIMALS]
     lost_funding = funding - funding_ppm // ONE_MILLION * quantum
     shown = usdc * quantum + funding + sum([row[0].value for row in rows])
@@ -289,7 +292,7 @@ def account_rows(
     prices = [
         price_row(one, row[0], integer, sums)
         for one, row, integer in zip(held, rows, liquidation_prices, strict=True)
-        if one.position.quantums
+        if one.quantums
     ]
     return AccountRows(
         decimals,
@@ -368,7 +371,7 @@ def price_row(held: HeldRow, own: PositionRow, integer: int | None, sums: Sums) 
     and what they have lost of the real numbers there is value, margin and a part of the rest. All of it over
     the divisor is the difference of the prices.
     """
-    perpetual, quantums, decimals, risk = held.perpetual, held.position.quantums, sums.decimals, sums.risk
+    perpetual, quantums, decimals, risk = held.perpetual, held.quantums, sums.decimals, sums.risk
     divisor = quantums * ONE_12 - abs(quantums) * own.mmf
     if divisor == 0:
         return None
