@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from dydx_perf.exact.state import RiskState
 from dydx_perf.exact.update import max_withdrawable
 from dydx_perf.kernel import COMPILED, OraclePrice
 from dydx_perf.recorded import MAINNET, RecordedSubaccount, recorded_subaccounts
+from dydx_perf.screen import dollars, table
 from dydx_perf.units import quote_quantums_to_usdc
 from dydx_perf.verify import main as verify
 
@@ -29,21 +30,6 @@ __all__ = ["main"]
 STEPS = 1_000
 LARGEST_RALLY = 2 * STEPS
 SHOWN_POSITIONS = 6
-
-
-def dollars(amount: Decimal) -> str:
-    """Cents are enough on the screen."""
-    return f"{amount:,.2f}"
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Columns under their names; the first to the left, the others to the right."""
-    lines = [list(head), *(list(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        cells = [cell.rjust(width) for cell, width in zip(line, widths, strict=True)]
-        cells[0] = line[0].ljust(widths[0])
-        print("  " + "  ".join(cells).rstrip())
 
 
 def label(record: RecordedSubaccount) -> str:
@@ -217,6 +203,16 @@ def withdraw_all(records: Sequence[RecordedSubaccount]) -> None:
         account.set_usdc(account.usdc - quote_quantums_to_usdc(taken))
 
 
+def show_crash_of_a_book(title: str) -> None:
+    """Show the book where there is one: it lives in compiled columns only."""
+    if not COMPILED:
+        print(f"{title}\n  left out: the book needs the compiled kernels\n")
+        return
+    from dydx_perf.show_book import show_book
+
+    show_book(title)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the whole story; 0 when every figure is reproduced and every vector identical."""
     parser = argparse.ArgumentParser(prog="python -m dydx_perf show", description=__doc__.splitlines()[0])
@@ -233,7 +229,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records,
         "5. The same accounts after each withdrew all that the chain lets it withdraw\n",
     )
-    print("6. The chain's own results, row by row\n", flush=True)
+    show_crash_of_a_book("6. A book of generated accounts through a crash\n")
+    print("7. The chain's own results, row by row\n", flush=True)
     verified = verify([])
     if not reproduced:
         print("a figure of the indexer was not reproduced", file=sys.stderr)

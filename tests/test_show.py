@@ -29,7 +29,15 @@ def test_show_prints_everything_and_succeeds(
     monkeypatch.setattr(show.Crash, "first", lambda self, last: walk(self, max(min(last, 200), -200)))
     assert show.main([]) == 0
     shown = capsys.readouterr().out
-    for part in ("1. Risk", "2. The indexer's own figures", "3. Liquidation prices", "4. ", "5. ", "6. "):
+    for part in (
+        "1. Risk",
+        "2. The indexer's own figures",
+        "3. Liquidation prices",
+        "4. ",
+        "5. ",
+        "6. ",
+        "7. ",
+    ):
         assert part in shown
     assert "DIFFERENT" not in shown
     for record in mainnet_records():

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # alone is the package's face (__init__). `exact` is the independent model, `ext` the kernels: neither knows
 # the other.
 LINES = [
-    {"errors"},
+    {"errors", "screen"},
     {"exact", "ext"},
     {"kernel"},
     {"units"},
@@ -31,11 +31,11 @@ LINES = [
     {"preview", "explain_text"},
     {"max_order", "rescue", "worst_case"},
     {"observers"},
-    {"book_inputs"},
+    {"book_inputs", "book_memory"},
     {"book"},
-    {"snapshot"},
+    {"snapshot", "generated"},
     {"dydx_perf"},
-    {"recorded", "verify"},
+    {"recorded", "verify", "show_book"},
     {"account_files"},
     {"show", "offline"},
     {"__main__"},
@@ -44,6 +44,7 @@ RANK = {name: rank for rank, line in enumerate(LINES) for name in line}
 
 # Doors to the rooms built on a module: a method opens one when it is called, never at import.
 DOORS = {
+    "book": {"snapshot"},
     "explain": {"explain_text"},
     "subaccount": {"explain", "preview", "max_order", "rescue", "worst_case", "limits"},
 }
