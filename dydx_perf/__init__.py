@@ -7,7 +7,20 @@ import os
 from typing import TYPE_CHECKING
 
 from dydx_perf.chain import Chain, FeeTier, ProtocolParameters
-from dydx_perf.errors import CapacityError, ChainError, DydxPerfError, InputError, UnknownMarketError
+from dydx_perf.errors import (
+    CapacityError,
+    ChainError,
+    ChecksumError,
+    DydxPerfError,
+    InputError,
+    ObserverError,
+    SnapshotError,
+    StaleError,
+    UnknownMarketError,
+    UnknownSubaccountError,
+    VersionError,
+    WriterError,
+)
 from dydx_perf.exact.state import LiquidationInfo
 from dydx_perf.kernel import ALWAYS, COMPILED, NEVER, OraclePrice, Risk
 from dydx_perf.market import Market
@@ -20,9 +33,12 @@ __all__ = [
     "ALWAYS",
     "COMPILED",
     "NEVER",
+    "Book",
     "CapacityError",
     "Chain",
     "ChainError",
+    "ChecksumError",
+    "Crossing",
     "Deposit",
     "DydxPerfError",
     "FeeTier",
@@ -31,6 +47,7 @@ __all__ = [
     "LiquidationInfo",
     "LiquidationOrder",
     "Market",
+    "ObserverError",
     "OraclePrice",
     "Order",
     "ParentSubaccount",
@@ -39,15 +56,21 @@ __all__ = [
     "PriceMove",
     "ProtocolParameters",
     "Risk",
+    "SnapshotError",
+    "StaleError",
     "Subaccount",
     "Transfer",
     "UnknownMarketError",
+    "UnknownSubaccountError",
+    "VersionError",
     "Withdrawal",
+    "WriterError",
     "__version__",
     "get_include",
 ]
 
 if TYPE_CHECKING:
+    from dydx_perf.book import Book, Crossing
     from dydx_perf.liquidation import Liquidation, LiquidationOrder
     from dydx_perf.order import Order
     from dydx_perf.preview import Deposit, PriceMove, Transfer, Withdrawal
@@ -56,6 +79,8 @@ if TYPE_CHECKING:
 else:
     # Names that wait until somebody asks for them: who only watches risk does not load what asks what if.
     _LATER = {
+        "Book": "book",
+        "Crossing": "book",
         "Deposit": "preview",
         "Liquidation": "liquidation",
         "LiquidationOrder": "liquidation",

@@ -11,36 +11,35 @@ the copy stands on a chain of its own and has no observers.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dydx_perf.book_inputs import (
     PlainRisks,
     Row,
+    block_steps,
     changed_rows,
     checked_columns,
     checked_names,
     is_beyond,
     subaccount_rows,
 )
+from dydx_perf.book_memory import BookMemory, book_memory, memory_of_market
 from dydx_perf.chain import Chain
-from dydx_perf.errors import CapacityError, InputError, ObserverError, UnknownSubaccountError
+from dydx_perf.errors import InputError, ObserverError, UnknownSubaccountError
 from dydx_perf.ext.book import BookStore, is_wide
-from dydx_perf.ext.book_columns import memory_needed
 from dydx_perf.ext.crossing import Crossing
 from dydx_perf.ext.ranking import riskiest
 from dydx_perf.kernel import BASES, Risk
 from dydx_perf.market import (
     Amount,
     Basis,
-    Market,
     checked_integer,
     checked_source,
 )
-from dydx_perf.observers import Name, Observer, Observers, Threshold, checked_threshold, weak_reference
+from dydx_perf.observers import Name, Observer, Observers, Threshold
 from dydx_perf.position import Position, checked_amount
 from dydx_perf.subaccount import Subaccount
 from dydx_perf.units import to_decimal, usdc_to_quote_quantums
@@ -51,22 +50,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Book", "BookMemory", "Crossing", "RankedAccount"]
 
-TIER = (
-    "initial_margin_ppm",
-    "maintenance_fraction_ppm",
-    "open_interest_lower_cap",
-    "open_interest_upper_cap",
-)
-SETTERS = {
-    "price_integers": "set_oracle_price_integer",
-    "funding_indices": "set_funding_index",
-    "open_interests": "set_open_interest",
-}
-POSITIONS_PER_BLOCK = 64
 #: rows for markets that come to the chain later
 SPARE_MARKETS = 64
-#: one account's entry in the dictionary of names, its name and an address of 43 characters; measured
-NAME_BYTES = 240
 
 
 class RankedAccount(NamedTuple):
@@ -76,20 +61,6 @@ class RankedAccount(NamedTuple):
     number: int
     handle: int
     risk: Risk
-
-
-@dataclass(frozen=True, slots=True)
-class BookMemory:
-    """Bytes that a book needs; `total` is all it ever takes for accounts, positions, markets and thresholds.
-
-    `names` comes on top, one by one as accounts come in: who they are, and the way from there to their place.
-    """
-
-    total: int
-    per_subaccount: int
-    per_position: int
-    per_market: int  #: its row, and a block of 64 positions that may be all but empty
-    names: int
 
 
 def nothing() -> None:
@@ -139,7 +110,6 @@ class Book:
             raise InputError("chain", chain, "a Chain")
         self._chain = chain
         self._plain = PlainRisks(chain)
-        self._observers = Observers()
         self._store = BookStore(
             chain.table,
             self._plain,
@@ -148,20 +118,14 @@ class Book:
             len(chain) + SPARE_MARKETS if max_markets is None else max_markets,
             max_thresholds,
         )
+        self._observers = Observers(self._store)
 
     @staticmethod
     def memory_needed(
         *, max_subaccounts: int, max_positions: int, max_markets: int = 512, max_thresholds: int = 1024
     ) -> BookMemory:
         """Tell how many bytes such a book takes, before anything is taken."""
-        needed = memory_needed(max_subaccounts, max_positions, max_markets, max_thresholds)
-        return BookMemory(
-            total=needed["total"],
-            per_subaccount=needed["subaccount"],
-            per_position=needed["position"],
-            per_market=needed["market"],
-            names=NAME_BYTES * max_subaccounts,
-        )
+        return book_memory(max_subaccounts, max_positions, max_markets, max_thresholds)
 
     # -- one change at a time
 
@@ -218,30 +182,16 @@ class Book:
         height, basis
             As for `Market.set_oracle_price`.
         """
-        checked_source(height, basis)
-        steps: list[Callable[[], None]] = []
-        for argument, values, lowest, highest in (
-            ("price_integers", price_integers, 1, 2**64 - 1),
-            ("funding_indices", funding_indices, None, None),
-            ("open_interests", open_interests, 0, None),
-        ):
-            for market, value in self._by_market(argument, values):
-                checked_integer(f"{argument}[{market.ticker!r}]", value, lowest, highest)
-                change = getattr(market, SETTERS[argument])
-                steps.append(partial(change, value, height=height, basis=basis))
-        for market, tier in self._by_market("liquidity_tiers", liquidity_tiers):
-            if not isinstance(tier, Mapping) or set(tier) != set(TIER):
-                raise InputError(f"liquidity_tiers[{market.ticker!r}]", tier, ", ".join(TIER))
-            Market._checked_tier(*(tier[name] for name in TIER))
-            steps.append(partial(market.set_liquidity_tier, **tier, height=height, basis=basis))
+        steps = block_steps(
+            self._chain,
+            price_integers=price_integers,
+            funding_indices=funding_indices,
+            open_interests=open_interests,
+            liquidity_tiers=liquidity_tiers,
+            height=height,
+            basis=basis,
+        )
         return self._change(lambda: [step() for step in steps])
-
-    def _by_market(self, argument: str, values: Mapping[str, Any] | None) -> list[tuple[Market, Any]]:
-        if values is None:
-            return []
-        if not isinstance(values, Mapping):
-            raise InputError(argument, values, "a mapping of ticker to value")
-        return [(self._chain[ticker], value) for ticker, value in values.items()]
 
     def set_block(self, height: int, time: object = None) -> list[Crossing]:
         """Say that the chain and every account here hold at block `height`; the caller vouches for it."""
@@ -441,38 +391,14 @@ class Book:
             Of nc / mmr, exact; below it means ``nc * denominator < mmr * numerator`` and mmr above zero. By
             default the chain's own rule of liquidation. Its crossings are returned with the others.
         """
-        reference = weak_reference(observer)
-        ratio = None if threshold is None else checked_threshold(threshold)
-        self._store.risk(account)  # the side from which it is watched: of now, or refused
-
-        def step() -> None:
-            slot = self._store.slot(account)
-            if ratio is not None:
-                self._add_threshold(slot, ratio)
-            self._observers.add(self._store.names[slot], ratio, reference)
-
-        self._without_crossings(step)
-
-    def _add_threshold(self, slot: int, ratio: tuple[int, int]) -> None:
-        try:
-            self._store.add_threshold(slot, *ratio)
-        except CapacityError:  # what only observers that are no more were told of makes room
-            for name, unwatched in self._observers.unwatched():
-                self._store.remove_threshold(self._store.slots[name], *unwatched)
-            self._store.add_threshold(slot, *ratio)
+        self._store.refuse_stale()  # the side from which it is watched is that of now
+        self._without_crossings(lambda: self._observers.watch(self._store.slot(account), observer, threshold))
 
     def unwatch(self, account: int | Name, observer: Observer, *, threshold: Threshold | None = None) -> None:
         """Undo `watch`; nothing happens when there was none."""
-        reference = weak_reference(observer)
-        ratio = None if threshold is None else checked_threshold(threshold)
-        slot = self._store.slot(account)
-
-        def step() -> None:
-            self._observers.remove(self._store.names[slot], ratio, reference)
-            for name, unwatched in self._observers.unwatched():
-                self._store.remove_threshold(self._store.slots[name], *unwatched)
-
-        self._without_crossings(step)
+        self._without_crossings(
+            lambda: self._observers.unwatch(self._store.slot(account), observer, threshold)
+        )
 
     def _without_crossings(self, step: Callable[[], object]) -> None:
         """Take a step that moves no account."""
@@ -582,13 +508,77 @@ class Book:
 
     def memory_of(self, market: str) -> int:
         """Bytes of the columns that one market takes now: its row and its blocks of positions."""
-        sizes = memory_needed(1, 0, 1, 0)
-        blocks = -(-self.holders(market) // POSITIONS_PER_BLOCK)
-        return sizes["market"] - sizes["block"] + blocks * sizes["block"]
+        return memory_of_market(self.holders(market))
 
     def holders(self, market: str) -> int:
         """Return how many accounts have a position in a market, or chose a margin fraction there."""
         return self._store.holders(self._chain[market]._index)
+
+    # -- snapshots
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the whole book and its chain to a file; what was there is replaced whole or not at all.
+
+        Observers and thresholds are not part of it. The book's writer calls this.
+        """
+        from dydx_perf.snapshot import write_book
+
+        self._store.refuse_stale()
+        self._without_crossings(lambda: write_book(self, path))
+
+    @classmethod
+    def restore(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        max_subaccounts: int | None = None,
+        max_positions: int | None = None,
+        max_markets: int | None = None,
+        max_thresholds: int | None = None,
+    ) -> Book:
+        """Read what `save` wrote: the same figures and handles, on a chain of its own.
+
+        Parameters
+        ----------
+        path : path
+        max_subaccounts, max_positions, max_markets, max_thresholds : int, optional
+            Other room than the saved book had.
+
+        Raises
+        ------
+        SnapshotError, VersionError, ChecksumError
+            No snapshot, one of a newer release, a damaged one.
+        CapacityError
+            It does not fit.
+        """
+        from dydx_perf.snapshot import read_book
+
+        return read_book(
+            path,
+            max_subaccounts=max_subaccounts,
+            max_positions=max_positions,
+            max_markets=max_markets,
+            max_thresholds=max_thresholds,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return what `save` would write."""
+        from dydx_perf.snapshot import snapshot
+
+        parts: list[bytes] = []
+        self._store.refuse_stale()
+        self._without_crossings(lambda: parts.append(b"".join(snapshot(self))))
+        return parts[0]
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Book:
+        """Return the book of `to_bytes`."""
+        from dydx_perf.snapshot import restored_book
+
+        return restored_book(data)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Book], tuple[bytes]]:
+        return Book.from_bytes, (self.to_bytes(),)
 
     def __repr__(self) -> str:
         used = self._store.used

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from dydx_perf.errors import InputError, UnknownMarketError
 from dydx_perf.exact.margin import subaccount_risk
 from dydx_perf.exact.state import USDC_ASSET_ID, AssetPosition, PerpetualPosition, SubaccountState
 from dydx_perf.ext.book_columns import first_repeated
-from dydx_perf.market import UINT32_MAX, Amount, checked_integer
+from dydx_perf.market import (
+    UINT32_MAX,
+    UINT64_MAX,
+    Amount,
+    Basis,
+    Market,
+    checked_integer,
+    checked_source,
+)
 from dydx_perf.observers import Name
 from dydx_perf.position import Position
 from dydx_perf.subaccount import MAX_SUBACCOUNT_NUMBER, Subaccount
@@ -24,6 +33,7 @@ __all__ = [
     "Columns",
     "PlainRisks",
     "Row",
+    "block_steps",
     "changed_rows",
     "checked_columns",
     "checked_names",
@@ -33,6 +43,18 @@ __all__ = [
 
 #: market index, quantums, funding index, quote balance, custom_imf_ppm
 Row = tuple[int, int, int, int, int]
+TIER = (
+    "initial_margin_ppm",
+    "maintenance_fraction_ppm",
+    "open_interest_lower_cap",
+    "open_interest_upper_cap",
+)
+#: method of a Market, lowest and highest value
+SETTERS: dict[str, tuple[str, int | None, int | None]] = {
+    "price_integers": ("set_oracle_price_integer", 1, UINT64_MAX),
+    "funding_indices": ("set_funding_index", None, None),
+    "open_interests": ("set_open_interest", 0, None),
+}
 NOTHING: Row = (0, 0, 0, 0, 0)
 OPTIONAL = {"quote_balance", "custom_imf_ppm"}
 MAX_ADDRESS = 128  # characters
@@ -133,6 +155,38 @@ def changed_rows(
         _, quantums, funding_index, quote_balance, _ = changed.get(market, by_market.get(market, NOTHING))
         changed[market] = (market, quantums, funding_index, quote_balance, ppm)
     return list(changed.values())
+
+
+def block_steps(
+    chain: Chain,
+    *,
+    liquidity_tiers: Mapping[str, Mapping[str, int]] | None,
+    height: int | None,
+    basis: Basis | None,
+    **integers: Mapping[str, int] | None,
+) -> list[Callable[[], None]]:
+    """Check all that a block changes in a chain; return the steps that change it, which then cannot fail."""
+    checked_source(height, basis)
+    steps: list[Callable[[], None]] = []
+    for argument, (setter, lowest, highest) in SETTERS.items():
+        for market, value in by_market(chain, argument, integers[argument]):
+            checked_integer(f"{argument}[{market.ticker!r}]", value, lowest, highest)
+            steps.append(partial(getattr(market, setter), value, height=height, basis=basis))
+    for market, tier in by_market(chain, "liquidity_tiers", liquidity_tiers):
+        if not isinstance(tier, Mapping) or set(tier) != set(TIER):
+            raise InputError(f"liquidity_tiers[{market.ticker!r}]", tier, ", ".join(TIER))
+        Market._checked_tier(*(tier[name] for name in TIER))
+        steps.append(partial(market.set_liquidity_tier, **tier, height=height, basis=basis))
+    return steps
+
+
+def by_market(chain: Chain, argument: str, values: object) -> list[tuple[Market, Any]]:
+    """Return the values of a mapping with their markets."""
+    if values is None:
+        return []
+    if not isinstance(values, Mapping):
+        raise InputError(argument, values, "a mapping of ticker to value")
+    return [(chain[ticker], value) for ticker, value in values.items()]
 
 
 class Columns(NamedTuple):

@@ -9,12 +9,13 @@ from fractions import Fraction
 from types import MethodType
 from typing import TYPE_CHECKING, Any
 
-from dydx_perf.errors import InputError
+from dydx_perf.errors import CapacityError, InputError
 
 if TYPE_CHECKING:
+    from dydx_perf.ext.book import BookStore
     from dydx_perf.ext.crossing import Crossing
 
-__all__ = ["Name", "Observer", "Observers", "Ratio", "Threshold", "checked_threshold"]
+__all__ = ["Name", "Observer", "Observers", "Threshold"]
 
 #: address and number
 Name = tuple[str, int]
@@ -59,40 +60,53 @@ def weak_reference(observer: Observer) -> weakref.ref[Any]:
 
 
 class Observers:
-    """Weak references to observers, by account and threshold, in the order they came."""
+    """Weak references to observers, by account and threshold, in the order they came.
 
-    def __init__(self) -> None:
+    The thresholds themselves are the store's; each is there as long as somebody is told of it.
+    """
+
+    def __init__(self, store: BookStore) -> None:
+        self._store = store
         self._of: dict[Name, dict[Ratio | None, list[weakref.ref[Any]]]] = {}
 
-    def add(self, name: Name, ratio: Ratio | None, reference: weakref.ref[Any]) -> None:
-        """Tell an observer of one more account and threshold; once, however often it is added."""
-        references = self._of.setdefault(name, {}).setdefault(ratio, [])
+    def watch(self, slot: int, observer: Observer, threshold: Threshold | None) -> None:
+        """Tell an observer of one more account and threshold; once, however often it is asked for."""
+        reference = weak_reference(observer)
+        ratio = None if threshold is None else checked_threshold(threshold)
+        if ratio is not None:
+            try:
+                self._store.add_threshold(slot, *ratio)
+            except CapacityError:  # what only observers that are no more were told of makes room
+                self.tidy()
+                self._store.add_threshold(slot, *ratio)
+        references = self._of.setdefault(self._store.names[slot], {}).setdefault(ratio, [])
         if reference not in references:
             references.append(reference)
 
-    def remove(self, name: Name, ratio: Ratio | None, reference: weakref.ref[Any]) -> None:
-        """Forget what was added; nothing happens when it was not."""
-        references = self._of.get(name, {}).get(ratio, [])
+    def unwatch(self, slot: int, observer: Observer, threshold: Threshold | None) -> None:
+        """Forget what was asked for; nothing happens when it was not."""
+        reference = weak_reference(observer)
+        ratio = None if threshold is None else checked_threshold(threshold)
+        references = self._of.get(self._store.names[slot], {}).get(ratio, [])
         if reference in references:
             references.remove(reference)
+            self.tidy()
 
     def forget(self, name: Name) -> None:
         """Forget everything about an account that went."""
         self._of.pop(name, None)
 
-    def unwatched(self) -> list[tuple[Name, Ratio]]:
-        """Drop observers that are no more; return the thresholds that nobody is left to be told of."""
-        left: list[tuple[Name, Ratio]] = []
+    def tidy(self) -> None:
+        """Drop observers that are no more, and the thresholds that nobody is left to be told of."""
         for name, ratios in list(self._of.items()):
             for ratio, references in list(ratios.items()):
                 references[:] = [reference for reference in references if reference() is not None]
                 if not references:
                     del ratios[ratio]
                     if ratio is not None:
-                        left.append((name, ratio))
+                        self._store.remove_threshold(self._store.slots[name], *ratio)
             if not ratios:
                 del self._of[name]
-        return left
 
     def call(self, crossings: Iterable[Crossing]) -> list[Exception]:
         """Call everybody who is told of each crossing; return what they raised, when all were called."""

@@ -96,6 +96,11 @@ cdef class BookStore:
         self.catch_up()
 
     @property
+    def max_subaccounts(self):
+        """Room for accounts, were none of their places used up."""
+        return self.c.account_extent.capacity
+
+    @property
     def capacity(self):
         """Room for accounts, positions, markets and thresholds."""
         return {
@@ -233,6 +238,10 @@ cdef class BookStore:
         if not self.writing and self.seen_version != self.table.version:
             raise StaleError("the chain was changed past this book: catch_up() brings it in step")
         return 0
+
+    def refuse_stale(self):
+        """Refuse what must be of now while the chain is past the book."""
+        self.require_fresh()
 
     cdef uint32_t slot_of(self, object account) except? 0xffffffff:
         cdef object found

@@ -10,6 +10,7 @@ from dydx_perf import Chain, Market, Position, Subaccount
 from dydx_perf.book import Book
 from dydx_perf.exact.margin import compare_risk, is_liquidatable, subaccount_risk
 from dydx_perf.exact.state import AssetPosition, PerpetualPosition, RiskState, SubaccountState
+from dydx_perf.ext.book_image import find_fault
 
 Name = tuple[str, int]
 Threshold = tuple[int, int]
@@ -283,6 +284,17 @@ class Model:
             account.below[threshold] = self.is_below(self.exact(account), threshold)
         return []
 
+    def step_restore(self) -> list[Any]:
+        """Go on with the book of a snapshot, which is the same to the last bit."""
+        data = self.book.to_bytes()
+        self.book = Book.from_bytes(data)
+        self.chain = self.book.chain
+        assert self.book.to_bytes() == data
+        for name, account in self.accounts.items():
+            for threshold in account.below:
+                self.book.watch(name, self.observe, threshold=threshold)
+        return []
+
     def step_rescan(self) -> list[Any]:
         return self.book.rescan()
 
@@ -293,7 +305,7 @@ class Model:
 
     def step(self) -> str:
         """Take a step and compare everything with two full rescans; return its kind."""
-        kinds = ["prices"] * 5 + ["funding", "block", "directly", "human_prices", "rescan", "add"]
+        kinds = ["prices"] * 5 + ["funding", "block", "directly", "human_prices", "rescan", "add", "restore"]
         if self.accounts:
             kinds += ["balance"] * 3 + ["positions"] * 4 + ["leverage", "remove", "watch"]
         kind = self.rng.choice(kinds)
@@ -310,6 +322,7 @@ class Model:
     def compare(self) -> None:
         """Every figure of every account, the liquidatable ones, and the ranking."""
         book = self.book
+        assert find_fault(book._store) is None
         assert len(book) == len(self.accounts)
         assert set(book) == set(self.accounts)
         risks = {name: self.exact(account) for name, account in self.accounts.items()}

@@ -49,7 +49,6 @@ def test_the_sequences_reach_what_they_are_for(seed: int) -> None:
     """A test of the test: crossings of both kinds and ways, accounts in 64 bits, in 128, and beyond."""
     model = Model(seed, wild=True, accounts=30)
     seen: set[object] = set()
-    plain = model.book._plain
     for _ in range(STEPS * 4):
         seen.add(model.step())
         seen |= {("crossing", c.is_liquidation, c.below) for c in model.edges}
@@ -60,8 +59,8 @@ def test_the_sequences_reach_what_they_are_for(seed: int) -> None:
             seen.add("64 bits" if size < 2**63 else "128 bits" if size < 2**127 else "more")
             if model.book._store.is_beyond(slot):
                 seen.add("beyond")
-                assert name in plain.inputs
-        assert len(plain.inputs) <= len(model.accounts)
+                assert name in model.book._plain.inputs
+        assert model.book._plain.inputs.keys() <= model.accounts.keys()
     assert seen >= {
         *(("crossing", liquidation, below) for liquidation in (True, False) for below in (True, False)),
         "64 bits",
