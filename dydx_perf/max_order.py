@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 from dydx_perf.errors import InputError
 from dydx_perf.exact.search import first_passing
 from dydx_perf.exact.state import RiskState
-from dydx_perf.exact.trades import Trades, in_steps, power_of_ten, steps_between_bends
+from dydx_perf.exact.trades import Trades, in_steps, power_of_ten, straight_ranges
 from dydx_perf.exact.update import VIOLATES_ISOLATED, are_withdrawals_blocked, max_withdrawable
 from dydx_perf.market import Amount, checked_choice, checked_integer
 from dydx_perf.order import INITIALIZING, UINT64_MAX, Order, PlacedOrder, Refusal
@@ -173,7 +173,7 @@ def passing_steps(trades: Trades, step: int, most: int) -> tuple[int, int] | Non
     def holds(steps: int) -> bool:
         return trades.passes(steps * step)
 
-    ranges = list(steps_between_bends(trades, step, most))
+    ranges = straight_ranges(trades, step, most)
     for first, last in ranges:
         smallest = first_passing(first, last, bound, holds)
         if smallest is not None:

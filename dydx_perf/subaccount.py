@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dydx_perf.liquidation import Liquidation
     from dydx_perf.max_order import MaxOrder, MaxOrderOptions
     from dydx_perf.order import Order
+    from dydx_perf.parameters import FeeTier
     from dydx_perf.preview import (
         BasketPreview,
         BlockState,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
         What,
     )
     from dydx_perf.rescue import Level, Rescue
+    from dydx_perf.worst_case import WorstCase
 
 __all__ = ["Subaccount"]
 
@@ -562,6 +564,20 @@ class Subaccount(Account):
         from dydx_perf.rescue import rescue
 
         return rescue(self, level, prices=prices, fee_ppm=fee_ppm)
+
+    def worst_case(self, open_orders: Iterable[Order], *, fee_tier: FeeTier | str | None = None) -> WorstCase:
+        """Find the worst that all, or any, of the open orders can do when they fill; nothing changes.
+
+        Parameters
+        ----------
+        open_orders : iterable of Order
+            Sizes are what is left to fill.
+        fee_tier : FeeTier or str, optional
+            See `dydx_perf.preview.PreviewOptions`.
+        """
+        from dydx_perf.worst_case import worst_case
+
+        return worst_case(self, open_orders, fee_tier=fee_tier)
 
     @property
     def basis(self) -> str:

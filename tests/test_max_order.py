@@ -13,6 +13,8 @@ from dydx_perf import CapacityError, Chain, InputError, Subaccount, UnknownMarke
 from dydx_perf.exact import search
 from dydx_perf.exact.margin import SUCCESS
 from dydx_perf.exact.search import first_passing
+from dydx_perf.exact.state import Perpetual, RiskState
+from dydx_perf.exact.trades import Trades, straight_ranges
 from dydx_perf.exact.update import COLLAT_CHECK, MATCH
 from dydx_perf.exact.whatif import fill_update, matched_fill, outcome, resting_fill
 from dydx_perf.max_order import matching_trades, passing_steps, resting_trades
@@ -93,8 +95,7 @@ def test_judged_ranges_are_what_they_are_judged_to_be(seed, is_buy, first, span)
     placed, now = order.in_market(market), Scenario.now(account, ["M1-USD"])
     tier = account.chain.parameters.fee_tiers[0]
     for trades in (resting_trades(now, placed, tier), matching_trades(now, placed, tier, seed % 700 - 350)):
-        bends = trades.bends()
-        last = min([bend for bend in bends if bend >= first] + [first + span])
+        last = first + span if trades.bend < first else min(first + span, trades.bend)
         sizes = range(first, last + 1)
         ends = first, last
         level = Fraction(seed % 4_000, 1_000)
@@ -117,6 +118,66 @@ def test_judged_ranges_are_what_they_are_judged_to_be(seed, is_buy, first, span)
             assert below <= risks[size].imr <= above
         if trades.are_alike(ends):
             assert len({trades.integers(size) for size in sizes}) == 1
+            assert len({(risk.nc, risk.imr, risk.mmr) for risk in risks.values()}) == 1
+
+
+@given(
+    st.integers(-60, 60),
+    st.integers(-60, 60),
+    st.integers(0, 80),
+    st.integers(0, 80),
+    st.integers(1, 40),
+    st.integers(-40, 60),
+    st.booleans(),
+    st.sampled_from([0, 500_000]),
+    st.integers(80, 120),
+)
+@settings(max_examples=100)
+def test_open_interest_that_falls_and_rises(
+    held, counterparty, open_interest, lower, span, collateral, is_buy, maintenance_fraction_ppm, percent
+):
+    """Where the other side closes first, the margin falls before it rises: every size, and every range."""
+    perpetual = Perpetual(
+        # a base quantum is worth 10 quote quantums
+        0,
+        -6,
+        10,
+        0,
+        0,
+        open_interest,
+        50_000,
+        maintenance_fraction_ppm,
+        lower * 10,
+        (lower + span) * 10,
+    )
+    trades = Trades(
+        perpetual,
+        RiskState(collateral - 10 * held, 0, 0),
+        held,
+        0,
+        is_buy,
+        Fraction(percent, 10),
+        fee_ppm=0,
+        moves_open_interest=True,
+        counterparty=counterparty,
+    )
+    passing = [trades.passes(size) for size in range(1, 121)]
+    assert passing_steps(trades, 1, 120) == ends(passing)
+    for first, last in straight_ranges(trades, 1, 120):
+        for start in range(first, last, 5):
+            for end in range(start + 1, last + 1, 7):
+                judged = trades.judge_passes((start, end))
+                assert judged is None or set(passing[start - 1 : end]) == {judged}
+
+
+def test_the_last_step_of_a_reduction_can_fail():
+    """The rule never passes a maintenance margin of zero, though nothing before it is near failing."""
+    perpetual = Perpetual(0, -6, 10, 0, 0, 0, 10**6, 10**6, 0, 0)
+    others = RiskState(-50, 100, 0)  # a market with an initial margin and no maintenance margin
+    trades = Trades(perpetual, others, 10, 0, False, Fraction(10), fee_ppm=0)
+    assert [trades.passes(size) for size in range(1, 11)] == [True] * 9 + [False]
+    assert trades.judge_passes((1, 9)) is True
+    assert trades.judge_passes((1, 10)) is None
 
 
 @given(seeds, st.sampled_from(V9.tickers), st.booleans(), st.integers(-30, 30), st.integers(1, 10**13))

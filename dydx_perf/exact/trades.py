@@ -17,7 +17,7 @@ in quote quantums for one base quantum; P = p + s*q; a fee of f and a builder's 
   in steps, but on a range on which open interest goes one way only it lies between its values at the ends.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -128,7 +128,7 @@ class Trades:
         )
 
     def integers(self, size: int) -> tuple[int, ...]:
-        """All that the risk after a trade is made of, each monotonic in the size between two `bends`."""
+        """All that the risk after a trade is made of, each monotonic in the size on either side of `bend`."""
         return (
             notional(self.perpetual, self.position(size)),
             self.value(size),
@@ -137,13 +137,15 @@ class Trades:
             min(self.open_interest(size), 0),
         )
 
-    def bends(self) -> list[int]:
-        """Sizes at which a straight line bends: where either side's position crosses zero."""
-        sign = 1 if self.is_buy else -1
-        closing = [-sign * self.held]
-        if self.moves_open_interest:
-            closing.append(sign * self.counterparty)
-        return sorted(size for size in closing if size > 0)
+    @property
+    def bend(self) -> int:
+        """Size at which the position crosses zero; 0 or less where it only grows.
+
+        Up to it a straight line of the magnitude falls, from it on it rises. Open interest goes one way on
+        either side of it, too: a trade that closes cannot raise it, and one that opens cannot lower it,
+        whatever the other side holds.
+        """
+        return -self.held if self.is_buy else self.held
 
     # -- straight
 
@@ -181,7 +183,7 @@ class Trades:
             self.others.imr + value * Fraction(highest_ppm, ONE_MILLION) + 1,
         )
 
-    # -- of whole ranges between two bends
+    # -- of whole ranges on one side of the bend
 
     def judge_line(
         self, sizes: tuple[int, int], bounds: Callable[[int], tuple[Fraction, Fraction]]
@@ -273,16 +275,10 @@ class Trades:
         return self.passes(sizes[0]) if self.are_alike(sizes) else None
 
 
-def steps_between_bends(trades: Trades, step: int, most: int) -> Iterable[tuple[int, int]]:
-    """Ranges (first, last) of whole steps, 1 to `most`, that no bend lies inside of."""
-    first = 1
-    for bend in trades.bends():
-        last = min(bend // step, most)
-        if first <= last:
-            yield first, last
-            first = last + 1
-    if first <= most:
-        yield first, most
+def straight_ranges(trades: Trades, step: int, most: int) -> list[tuple[int, int]]:
+    """Ranges (first, last) of whole steps, 1 to `most`, up to the bend and from there on."""
+    last = min(max(trades.bend, 0) // step, most)
+    return [(first, end) for first, end in ((1, last), (last + 1, most)) if first <= end]
 
 
 def in_steps(judge: Callable[[tuple[int, int]], bool | None], step: int) -> Bound:
