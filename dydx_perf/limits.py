@@ -41,6 +41,12 @@ def _checked_volume(argument: str, usdc: Amount) -> int:
     return quantums
 
 
+def _checked_fee_tiers(parameters: object) -> tuple[FeeTier, ...]:
+    if not isinstance(parameters, ProtocolParameters) or not parameters.fee_tiers:
+        raise InputError("parameters", parameters, "ProtocolParameters with fee tiers")
+    return parameters.fee_tiers
+
+
 def fee_tier(
     parameters: ProtocolParameters,
     *,
@@ -69,9 +75,7 @@ def fee_tier(
     ------
     InputError
     """
-    tiers = parameters.fee_tiers if isinstance(parameters, ProtocolParameters) else ()
-    if not tiers:
-        raise InputError("parameters", parameters, "ProtocolParameters with fee tiers")
+    tiers = _checked_fee_tiers(parameters)
     if not isinstance(is_vault, bool):
         raise InputError("is_vault", is_vault, "True or False")
     maker = _checked_volume("maker_volume", maker_volume)

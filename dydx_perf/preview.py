@@ -456,7 +456,7 @@ def _order(market: Market, now: Scenario, order: Order, options: _Checked) -> Or
     held = now.quantums(market.perpetual_id)
     refused = placed.refused(
         held,
-        now.risk.nc,
+        now.risk.nc if order.stateful else 0,  # only a stateful order meets an equity tier
         options.open_stateful_orders,
         options.chain.parameters.stateful_order_equity_tiers,
         oracle_price=now.perpetuals[market.perpetual_id].price,
