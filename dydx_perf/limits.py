@@ -176,15 +176,15 @@ def equity_tier_headroom(
     if not tiers:
         return EquityTierHeadroom(None, None, None, None, None)
     net_collateral = account.risk.nc
-    limit, required = 0, None
-    for tier in tiers:
-        if net_collateral < tier.net_collateral_required:
+    limit, required, following = 0, None, None
+    # of tiers with one requirement the last one counts
+    for tier in {tier.net_collateral_required: tier for tier in tiers}.values():
+        if net_collateral >= tier.net_collateral_required:
+            if tier.limit != limit:
+                limit, required = tier.limit, tier.net_collateral_required
+        elif tier.limit > limit:
+            following = tier
             break
-        if tier.limit != limit:
-            limit, required = tier.limit, tier.net_collateral_required
-    following = next(
-        (t for t in tiers if t.net_collateral_required > net_collateral and t.limit > limit), None
-    )
     return EquityTierHeadroom(
         limit=limit,
         remaining=max(limit - open_orders, 0),

@@ -5,7 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from what_if_cases import text
 
@@ -90,6 +90,8 @@ def test_discounts_round_toward_zero(fee, charge, discount):
     st.sampled_from(["stateful", "short-term"]),
     st.lists(st.tuples(st.integers(-(10**6), 10**11), st.integers(0, 200)), max_size=5) | st.none(),
 )
+@example(-1, 0, "stateful", [(0, 1), (0, 2)])
+@example(0, 0, "stateful", [(0, 5), (10, 3), (20, 7)])
 def test_equity_tiers(nc, open_orders, kind, tiers):
     """As many as the chain takes: its own loop, and its own refusal through a preview."""
     chain = Chain.sample("v9")
@@ -127,6 +129,8 @@ def test_equity_tiers(nc, open_orders, kind, tiers):
         assert equity_tier_headroom(account, 0, kind=kind).limit == limit
         account.set_usdc(text(nc - room.kept_quantums - 1, -6))
         assert equity_tier_headroom(account, 0, kind=kind).limit != limit
+    else:
+        assert limit == 0
 
 
 @given(

@@ -160,3 +160,23 @@ def everything(account: Subaccount) -> tuple[object, ...]:
         [(market.perpetual, market.basis, market.height) for market in account.chain],
         account.chain.parameters,
     )
+
+
+def chain_account(height: int | None = 7, **arguments: Any) -> Subaccount:
+    """An account of 0.1 BTC on a chain of one market at block 7."""
+    market = Market(
+        "BTC-USD",
+        perpetual_id=0,
+        atomic_resolution=-10,
+        price_exponent=-5,
+        oracle_price=60_000,
+        initial_margin_ppm=20_000,
+        maintenance_fraction_ppm=600_000,
+        step_base_quantums=10**6,
+        subticks_per_tick=10**5,
+        height=height,
+        basis="chain",
+        **arguments,
+    )
+    chain = Chain([market], height=height)
+    return Subaccount(chain, "dydx1", usdc=1_000, positions={"BTC-USD": "0.1"}, height=height)
