@@ -107,7 +107,7 @@ def restore(BookStore store not None, dict given, dict columns, list names):
             continue
         name = store.columns[i].name.decode("ascii")
         size = store.columns[i].item * rows_of(book, &store.columns[i], True)
-        if name not in columns or len(columns[name]) != size:
+        if name not in columns or <size_t>len(columns[name]) != size:
             raise SnapshotError(f"the snapshot's column {name} is not of the length that its counts say")
         if size:
             column = columns[name]
