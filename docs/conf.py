@@ -13,6 +13,8 @@ napoleon_google_docstring = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 exclude_patterns = ["_build", "examples"]
+# A type in prose, "(address, number)", names attributes of several classes: which one is meant is of no matter.
+suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
 html_title = "dydx-perf"
