@@ -424,8 +424,8 @@ class Book:
         return len(self._store)
 
     def __iter__(self) -> Iterator[Name]:
-        """Yield (address, number) of every account, in the order they came; not for use while it changes."""
-        return iter(self._store.slots)
+        """Yield (address, number) of every account that is in the book now, in the order they came."""
+        return iter(tuple(self._store.slots))
 
     def handle(self, account: int | Name) -> int:
         """Return the handle of an account."""
@@ -438,8 +438,8 @@ class Book:
     def subaccount(self, account: int | Name) -> Subaccount:
         """Return a Subaccount as the account is now: to explain it, preview an order or rescue it.
 
-        It follows the chain, and no longer the book. An account that holds an isolated market with others,
-        as the chain would not let it, is refused with an InputError.
+        It follows the chain, and no longer the book: it is for the writer's thread. An account that holds an
+        isolated market with others, as the chain would not let it, is refused with an InputError.
         """
         self._store.risk(account)
         slot = self._store.slot(account)
@@ -469,13 +469,12 @@ class Book:
 
     def liquidatable(self) -> list[Name]:
         """Return (address, number) of all accounts that the chain calls liquidatable."""
-        return [self.name(handle) for handle in self._store.liquidatable()]
+        return self._store.liquidatable()
 
     def at_risk(self, count: int) -> list[RankedAccount]:
         """Return the riskiest accounts by the chain's ordering, the riskiest first."""
         checked_integer("count", count, 0, None)
-        ranked = riskiest(self._store, count)
-        return [RankedAccount(*self.name(handle), handle, risk) for handle, risk in ranked]
+        return [RankedAccount(*name, handle, risk) for name, handle, risk in riskiest(self._store, count)]
 
     def rescan(self) -> list[Crossing]:
         """Compute every account anew from its inputs; the incremental figures are the same."""

@@ -343,7 +343,7 @@ cdef class BookStore:
         )
 
     def liquidatable(self):
-        """Handles of all accounts that are liquidatable, by slot."""
+        """Names of all accounts that are liquidatable, by slot."""
         cdef list found = []
         cdef risk_t risk
         cdef uint32_t slot
@@ -353,9 +353,9 @@ cdef class BookStore:
             if self.c.rows[slot].flags & ACCOUNT_USED:
                 if self.read_risk(slot, &risk):
                     if is_liquidatable(&risk):
-                        found.append(self.handle(slot))
+                        found.append(self.names[slot])
                 elif self.risk_at(slot).is_liquidatable:
-                    found.append(self.handle(slot))
+                    found.append(self.names[slot])
         if sequence != self.sequence:  # changed by another thread while objects were made
             return self.liquidatable()
         return found

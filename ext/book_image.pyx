@@ -19,6 +19,7 @@ from dydx_perf.ext.book_rows cimport (
     ACCOUNT_USED,
     ACCOUNT_WATCHED,
     ACCOUNT_WIDE,
+    BASIS_SHIFT,
     BLOCK,
     BLOCK_BITS,
     MAX_GENERATION,
@@ -33,6 +34,13 @@ from dydx_perf.ext.book_rows cimport (
 from dydx_perf.ext.fixed cimport fits_i64
 from dydx_perf.ext.margin cimport is_liquidatable
 from dydx_perf.ext.structs cimport STATUS_OK, risk_t
+
+cdef enum:
+    KNOWN_FLAGS = (
+        ACCOUNT_USED | ACCOUNT_LIQUIDATABLE | ACCOUNT_BIG | ACCOUNT_WIDE | ACCOUNT_BEYOND | ACCOUNT_STALE
+        | ACCOUNT_QUEUED | ACCOUNT_WATCHED | ACCOUNT_UNKNOWN
+    )
+    BASIS_LAST = 2  # chain, estimate, sample
 
 #: grows when a column changes its meaning, so that an old image is told from a new one
 LAYOUT = 1
@@ -175,6 +183,8 @@ def find_fault(BookStore store not None):
             return f"the generation of account {slot}"
         if not row.flags & ACCOUNT_USED:
             continue
+        if row.flags & 0xffff & ~<uint32_t>KNOWN_FLAGS or row.flags >> BASIS_SHIFT > BASIS_LAST:
+            return f"the flags of account {slot}"
         accounts += 1
         place = book.first[slot]
         while place != NOWHERE:

@@ -55,16 +55,16 @@ cdef void sink(ranked_t *heap, size_t count) noexcept:
 
 
 def by_risk(left, right):
-    """Order of two (handle, Risk) as `sort` wants it."""
-    if left[1].is_riskier_than(right[1]):
+    """Order of two (name, handle, Risk) as `sort` wants it."""
+    if left[2].is_riskier_than(right[2]):
         return -1
-    if right[1].is_riskier_than(left[1]):
+    if right[2].is_riskier_than(left[2]):
         return 1
-    return -1 if left[0] & 0xffffffff < right[0] & 0xffffffff else 1
+    return -1 if left[1] & 0xffffffff < right[1] & 0xffffffff else 1
 
 
 def riskiest(BookStore store not None, count):
-    """[(handle, Risk)] of the riskiest accounts by the chain's ordering, the riskiest first; then by slot."""
+    """[(name, handle, Risk)] of the riskiest accounts by the chain's ordering, the riskiest first; then by slot."""
     cdef ranked_t *heap
     cdef ranked_t candidate
     cdef size_t kept = 0, room
@@ -98,12 +98,12 @@ def riskiest(BookStore store not None, count):
             kept -= 1
             heap[0] = heap[kept]
             sink(heap, kept)
-            found.append((store.handle(slot), store.risk_at(slot)))
+            found.append((store.names[slot], store.handle(slot), store.risk_at(slot)))
     finally:
         PyMem_RawFree(heap)
     found.reverse()
     if wide:
-        found += [(store.handle(slot), store.risk_at(slot)) for slot in wide]
+        found += [(store.names[slot], store.handle(slot), store.risk_at(slot)) for slot in wide]
         found.sort(key=cmp_to_key(by_risk))
         del found[room:]
     if sequence != store.sequence:  # changed by another thread while objects were made
