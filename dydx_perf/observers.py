@@ -6,7 +6,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
-from types import MethodType
+from types import BuiltinMethodType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from dydx_perf.errors import CapacityError, InputError
@@ -53,6 +53,9 @@ def weak_reference(observer: Observer) -> weakref.ref[Any]:
     """Return a weak reference that lives as long as what it names: a bound method as long as its object."""
     if not callable(observer):
         raise InputError("observer", observer, "something that can be called with a Crossing")
+    if isinstance(observer, BuiltinMethodType) and not isinstance(observer.__self__, ModuleType):
+        # Made anew at each look, so it would be forgotten at once; list.append is the one people try.
+        raise InputError("observer", observer, "a function, or a method of a class in Python")
     try:
         return weakref.WeakMethod(observer) if isinstance(observer, MethodType) else weakref.ref(observer)
     except TypeError:

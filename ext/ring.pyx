@@ -9,6 +9,7 @@ its oldest row is overwritten. A view keeps the ring's memory alive.
 
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_WRITABLE
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport int64_t, uint64_t
 
 from dydx_perf.errors import CapacityError, InputError
@@ -84,9 +85,9 @@ cdef class Ring:
             raise InputError("values", values, f"{self.columns} values")
         for i in range(self.columns):
             if self.kind[i] == b"q":
-                row[i].q = values[i]
+                row[i].q = PyNumber_Index(values[i])
             elif self.kind[i] == b"Q":
-                row[i].Q = values[i]
+                row[i].Q = PyNumber_Index(values[i])
             else:
                 row[i].d = values[i]
         place = <size_t>(self.appended % self.capacity)

@@ -45,3 +45,13 @@ def state(of: Book) -> tuple[Any, ...]:
 
 def edges(crossings: list[Crossing]) -> list[tuple[str, int, Any, bool]]:
     return [(c.address, c.number, c.threshold, c.below) for c in crossings]
+
+
+class Listener:
+    """Somebody who is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[Crossing] = []
+
+    def hear(self, crossing: Crossing) -> None:
+        self.heard.append(crossing)

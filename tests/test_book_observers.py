@@ -6,20 +6,10 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from book_cases import BTC, A, B, book, edges, long
+from book_cases import BTC, A, B, Listener, book, edges, long
 
 from dydx_perf import Crossing
 from dydx_perf.errors import CapacityError, InputError, ObserverError, WriterError
-
-
-class Listener:
-    """Somebody who is told."""
-
-    def __init__(self) -> None:
-        self.heard: list[Crossing] = []
-
-    def hear(self, crossing: Crossing) -> None:
-        self.heard.append(crossing)
 
 
 def test_an_observer_is_called_once_for_each_crossing_of_its_account() -> None:
@@ -79,6 +69,9 @@ def test_observers_are_held_weakly_and_make_room_when_they_go() -> None:
     held.watch(B, second.hear, threshold="3")
     assert edges(held.apply_prices({BTC: "19500"})) == [(*B, (3, 1), True)]
     assert len(second.heard) == 1
+    for observer in (7, [].append, object()):
+        with pytest.raises(InputError, match="observer"):
+            held.watch(A, observer)  # type: ignore[arg-type]
     held.watch(A, lambda crossing: pytest.fail("a lambda that nobody keeps"))
     held.apply_prices({BTC: "18000"})
 

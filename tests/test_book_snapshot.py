@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from book_cases import BTC, ETH, A, B, book, edges, long
+from book_cases import BTC, ETH, A, B, Listener, book, edges, long
 from book_model import Model
 
 from dydx_perf import Book, Chain, Subaccount
@@ -117,12 +117,12 @@ def test_a_time_that_cannot_come_back_is_refused() -> None:
 def test_a_copy_is_by_value_on_a_chain_of_its_own_without_observers(make: Callable[[Book], Book]) -> None:
     held = book()
     held.add(long(held))
-    heard: list[object] = []
-    held.watch(A, heard.append, threshold=3)
+    listener = Listener()
+    held.watch(A, listener.hear, threshold=3)
     twin = make(held)
     assert twin.used["thresholds"] == 0
     assert edges(twin.apply_prices({BTC: "18000"})) == [(*A, None, True)]
-    assert not heard
+    assert not listener.heard
     assert held[A].net_collateral == 2_000_000_000
     assert twin[A].net_collateral == 0
 
