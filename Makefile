@@ -76,7 +76,7 @@ mutate: $(VENV)/.installed $(VENV)/.with-test  ## alter each rounding, compariso
 .PHONY: sanitize
 sanitize: .venv-sanitize/.installed  ## the tests on kernels built with the address and undefined-behaviour sanitizers
 	LD_PRELOAD="$$(.venv-sanitize/bin/python -c '$(RUNTIME)')" PYTHONMALLOC=malloc \
-	  ASAN_OPTIONS=detect_leaks=0:halt_on_error=1:allocator_may_return_null=1 \
+	  ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=1:halt_on_error=1:allocator_may_return_null=1 \
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  .venv-sanitize/bin/python -P -m pytest --capture=sys --ignore=tests/packaging $(ARGS)
 
