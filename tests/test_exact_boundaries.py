@@ -13,9 +13,12 @@ from decimal import Decimal
 import pytest
 
 from dydx_perf.errors import ChainError
-from dydx_perf.exact import arith, decimals, funding, indexer, liquidation
+from dydx_perf.exact import arith, decimals, funding, indexer, liquidation, margin, premium, state, update
 from dydx_perf.exact.liquidation import Liquidation, LiquidationInfo, LiquidationsConfig
+from dydx_perf.exact.liquidation_price import NEVER, liquidation_price
+from dydx_perf.exact.premium import BookOrder, PremiumTerms
 from dydx_perf.exact.state import AssetPosition, ClobPair, Perpetual, PerpetualPosition, SubaccountState
+from dydx_perf.exact.update import AssetUpdate, BlockState, Update
 
 MILLION = 10**6
 PAR = Perpetual(7, -6, 1, 0, 0, 0, MILLION, 0, 0, 0)
@@ -217,3 +220,98 @@ def test_every_limit_of_a_configuration_has_its_own_bounds(field: str) -> None:
         else:
             with refused("ErrInvalidLiquidationsConfig"):
                 liquidation.check_liquidations_config(changed)
+
+
+# ---- liquidation price
+
+
+@pytest.mark.parametrize(
+    ("size", "usdc", "price"),
+    [
+        (1, -1, 1),  # n = 1 has a margin of 1 and leaves nothing
+        (1, 0, NEVER),
+        (-1, 3, 3),
+        (-1, arith.MAX_UINT64 + 2**63 - 1, arith.MAX_UINT64),
+        (-1, arith.MAX_UINT64 + 2**63, NEVER),
+    ],
+)
+def test_the_first_and_the_last_price_are_liquidation_prices(size: int, usdc: int, price: int | str) -> None:
+    half = replace(PAR, initial_margin_ppm=500_000, maintenance_fraction_ppm=MILLION)
+    account = SubaccountState((AssetPosition(0, usdc),), (PerpetualPosition(7, size, 0),))
+    assert liquidation_price({7: half}, account, 7) == price
+
+
+# ---- margin and state
+
+
+def test_a_tier_past_100_percent_is_refused_only_between_the_caps() -> None:
+    tier = replace(PAR, initial_margin_ppm=MILLION + 1, open_interest_lower_cap=3, open_interest_upper_cap=5)
+    assert margin.adjusted_initial_margin_ppm(tier, 3) == MILLION + 1
+    with refused("ErrInitialMarginPpmExceedsMax"):
+        margin.adjusted_initial_margin_ppm(tier, 4)
+    assert margin.adjusted_initial_margin_ppm(tier, 5) == MILLION
+
+
+def test_without_a_tier_fraction_or_a_chosen_one_there_is_no_margin() -> None:
+    assert margin.initial_margin(replace(PAR, initial_margin_ppm=0), MILLION) == 0
+    assert margin.position_risk(replace(PAR, initial_margin_ppm=0), MILLION).imr == 0
+
+
+@pytest.mark.parametrize(
+    ("quantums", "name"),
+    [
+        (-2, "ErrNotImplementedMargin"),
+        (-1, "ErrNotImplementedMargin"),
+        (1, "ErrNotImplementedMulticollateral"),
+        (2, "ErrNotImplementedMulticollateral"),
+    ],
+)
+def test_any_amount_of_another_asset_is_refused(quantums: int, name: str) -> None:
+    none = SubaccountState((AssetPosition(0, 5), AssetPosition(1, 0)))
+    assert margin.settled_subaccount_risk({}, none, {}).nc == 5
+    with refused(name):
+        margin.settled_subaccount_risk({}, SubaccountState((AssetPosition(1, quantums),)), {})
+
+
+def test_what_is_not_said_of_a_position_or_a_block_is_nothing() -> None:
+    assert PerpetualPosition(7, 1, 0).quote_balance == 0
+    assert BlockState() == BlockState(0, None, 0, 0)
+    assert (state.MARKET_TYPE_CROSS, state.MARKET_TYPE_ISOLATED) == (1, 2)  # as in the chain's messages
+
+
+# ---- updates
+
+
+@pytest.mark.parametrize(("height", "blocked"), [(100, True), (149, True), (150, False)])
+def test_withdrawals_are_blocked_for_fifty_blocks(height: int, blocked: bool) -> None:
+    for seen in (BlockState(height, 100), BlockState(height, None, 100, 1), BlockState(height, 1, 100, 1)):
+        assert update.are_withdrawals_blocked(seen) is blocked
+    assert not update.are_withdrawals_blocked(BlockState(height, None, 100, 0))
+    with refused("current block is less than the last block seen"):
+        update.are_withdrawals_blocked(BlockState(99, 100))
+
+
+@pytest.mark.parametrize("asset_id", [0, 1, 2, 3])
+def test_four_assets_are_known(asset_id: int) -> None:
+    change = Update(0, (AssetUpdate(asset_id, 0),))
+    update.check_updatable({}, change)
+    with refused("ErrAssetDoesNotExist"):
+        update.check_updatable({}, Update(0, (AssetUpdate(asset_id + 4, 0),)))
+
+
+# ---- premium
+
+
+def test_liquidity_of_exactly_the_impact_notional_is_enough() -> None:
+    side = [BookOrder(True, 10, 3), BookOrder(True, 5, 4)]
+    assert premium.impact_price_subticks(side, 50, 0) == (50, 7)
+    assert premium.impact_price_subticks(side, 51, 0) is None
+
+
+def test_the_best_orders_of_both_sides_must_not_cross() -> None:
+    terms = PremiumTerms(10, 0, -6, -6, 1, 1000, 0)
+    bids = [BookOrder(True, price, 1) for price in (8, 12)]
+    asks = [BookOrder(False, price, 1) for price in (20, 11)]
+    with refused("GetPricePremium: crossing orderbook"):
+        premium.price_premium_ppm(terms, bids + asks)
+    assert premium.price_premium_ppm(terms, bids[:1] + asks) == 0

@@ -10,9 +10,19 @@ from dataclasses import replace
 import pytest
 
 from dydx_perf.exact import arith as exact_arith
+from dydx_perf.exact import liquidation as exact_liquidation
 from dydx_perf.exact import margin as exact_margin
-from dydx_perf.exact.state import AssetPosition, Perpetual, PerpetualPosition, RiskState, SubaccountState
-from dydx_perf.ext import arith, funding, margin
+from dydx_perf.exact.liquidation import Liquidation, LiquidationsConfig
+from dydx_perf.exact.liquidation_price import liquidation_price as exact_liquidation_price
+from dydx_perf.exact.state import (
+    AssetPosition,
+    ClobPair,
+    Perpetual,
+    PerpetualPosition,
+    RiskState,
+    SubaccountState,
+)
+from dydx_perf.ext import arith, funding, liquidation, margin
 from dydx_perf.ext.account import Account, MarketTable
 
 MILLION = 10**6
@@ -144,8 +154,9 @@ def test_the_largest_rate_of_32_bits_is_the_last_one() -> None:
 
 def test_as_many_premiums_are_counted_as_64_bits_can_add() -> None:
     for count, expected in ((2**30 - 1, 0), (2**30, 0), (2**30 + 1, None)):
-        assert funding.median([5], count) == expected
-        assert funding.mean([5], count) == expected
+        for values in ([5], []):
+            assert funding.median(values, count) == expected
+            assert funding.mean(values, count) == expected
 
 
 # ---- the 64-bit path
@@ -206,3 +217,136 @@ def test_the_order_of_small_risks() -> None:
     for a in risks:
         for b in risks:
             assert margin.risk_order(a, b) == exact_margin.compare_risk(a, b)
+
+
+# ---- liquidation
+
+PAIR = ClobPair(1, 10, 0)
+CONFIG = LiquidationsConfig(5_000, 1_000, MILLION, 100, 50, MILLION, 100_000)
+
+
+def held(
+    size: int, usdc: int, perpetual: Perpetual = PAR, config: LiquidationsConfig = CONFIG
+) -> Liquidation:
+    at = replace(perpetual, clob_pair=PAIR)
+    state = SubaccountState((AssetPosition(0, usdc),), (PerpetualPosition(0, size, 0),))
+    return Liquidation({0: at}, state, 0, config)
+
+
+@pytest.mark.parametrize("size", [-3, -2, -1, 1, 2, 3])
+def test_positions_of_one_quantum_have_all_figures_of_a_liquidation(size: int) -> None:
+    """Answered, and not only declined: their sign and their smallness matter in every condition."""
+    at = held(size, -size)
+    risk, market = at.risk, at.perpetual
+    quote = exact_liquidation.bankruptcy_price_quote_quantums(at, -size)
+    assert liquidation.bankruptcy_quote_quantums(market, size, -size, risk) == quote
+    price = exact_liquidation.fillable_price(at, -size)
+    subticks = exact_liquidation.fillable_subticks(at, price)
+    assert liquidation.fillable_subticks(market, size, risk, PAIR, CONFIG) == subticks
+    limits = exact_liquidation.position_notional_limits(at)
+    assert liquidation.notional_limits(market, size, CONFIG) == limits
+    delta = exact_liquidation.liquidatable_size_delta(at)
+    assert liquidation.size_delta(market, size, PAIR, CONFIG, 100) == delta
+    fund = exact_liquidation.insurance_fund_delta(at, size < 0, abs(size), 20)
+    assert liquidation.fund_delta(market, size, risk, PAIR, CONFIG, size < 0, abs(size), 20) == fund
+
+
+@pytest.mark.parametrize("size", [1000, -1000])
+@pytest.mark.parametrize("left", [0, 1, 99, 100, 101, 999, 1000, 1001])
+def test_what_is_left_of_a_block_limit_is_traded(size: int, left: int) -> None:
+    small = replace(CONFIG, min_position_notional_liquidated=1, max_position_portion_liquidated_ppm=MILLION)
+    at = held(size, 0, config=replace(small, max_notional_liquidated=left))
+    delta = exact_liquidation.liquidatable_size_delta(at)
+    assert liquidation.size_delta(at.perpetual, size, PAIR, small, left) == delta
+
+
+def test_without_a_step_or_a_tick_everything_is_declined() -> None:
+    at = held(1000, 0)
+    assert liquidation.size_delta(at.perpetual, 1000, replace(PAIR, step_base_quantums=0), CONFIG, 5) is None
+    no_tick = replace(PAIR, subticks_per_tick=0)
+    assert liquidation.fillable_subticks(at.perpetual, 1000, at.risk, no_tick, CONFIG) is None
+    assert liquidation.price_to_subticks(5, 1, True, 0, 0) is None
+
+
+def test_the_largest_sizes_of_an_attempt() -> None:
+    whole = replace(CONFIG, max_position_portion_liquidated_ppm=MILLION)
+    assert liquidation.size_delta(PAR, -(2**63), PAIR, whole, 2**63 - 1) == 2**63 - 1
+    assert liquidation.size_delta(PAR, -(2**63), PAIR, whole, 2**63) is None
+    at = held(2**63 - 1, 0)
+    risk = at.risk
+    for fill, subticks in ((2**63 - 1, 1), (2**62, 1)):
+        fund = exact_liquidation.insurance_fund_delta(at, False, fill, subticks)
+        delta = liquidation.fund_delta(at.perpetual, 2**63 - 1, risk, PAIR, CONFIG, False, fill, subticks)
+        assert delta == fund
+    for fill in (2**63, 2**63 + 5, 2**64 - 1):
+        for is_buy in (True, False):
+            assert liquidation.fund_delta(PAR, 2**63 - 1, risk, PAIR, CONFIG, is_buy, fill, 1) is None
+
+
+def test_limits_of_a_block_can_be_used_up_but_not_passed() -> None:
+    assert liquidation.block_limits_left(CONFIG, 99, 49) == (1, 1)
+    assert liquidation.block_limits_left(CONFIG, 100, 50) == (0, 0)
+    assert liquidation.block_limits_left(CONFIG, 101, 51) == (None, None)
+
+
+def test_a_fillable_price_whose_scale_passes_128_bits_is_declined_or_right() -> None:
+    """The account's margin times a million is past 128 bits while the adjustment is small."""
+    at = held(1000, 0)
+    for mmr in (2**108, 2**110 + 12345):
+        risk = RiskState(mmr - 5, mmr, mmr)
+        assert liquidation.fillable_subticks(at.perpetual, 1000, risk, PAIR, CONFIG) in (None, 10)
+
+
+@pytest.mark.parametrize("exponent", [-39, -38, -37, -1, 0, 1, 37, 38, 39])
+@pytest.mark.parametrize(("num", "den"), [(1, 1), (3, 2), (10**40, 3), (2**130, 2**128), (1, 10**40), (0, 7)])
+@pytest.mark.parametrize("is_long", [True, False])
+def test_levels_of_fillable_prices_at_every_power_of_ten(
+    num: int, den: int, is_long: bool, exponent: int
+) -> None:
+    expected = exact_liquidation.fillable_price_to_subticks((num, den), is_long, 10, exponent)
+    fits = num * 10 ** max(-exponent, 0) < 2**256 and den * 10 ** (1 + max(exponent, 0)) < 2**256
+    answered = -38 <= exponent <= 38 and fits
+    assert liquidation.price_to_subticks(num, den, is_long, 10, exponent) == (expected if answered else None)
+
+
+def test_a_denominator_of_zero_has_no_level() -> None:
+    for num in (0, 5, 2**200):
+        assert liquidation.price_to_subticks(num, 0, True, 10, 0) is None
+
+
+@pytest.mark.parametrize("is_long", [True, False])
+def test_the_highest_level_of_the_book(is_long: bool) -> None:
+    highest = (2**64 - 1) // 10 * 10
+    for num in (highest - 10, highest - 9, highest - 1, highest, highest + 1, highest + 5, 2**64, 2**200):
+        expected = exact_liquidation.fillable_price_to_subticks((num, 1), is_long, 10, 0)
+        assert liquidation.price_to_subticks(num, 1, is_long, 10, 0) == expected
+
+
+# ---- liquidation price
+
+
+def same_liquidation_price(perpetual: Perpetual, size: int, usdc: int) -> None:
+    """Answered by the kernel, and as the plain integers say."""
+    state = SubaccountState((AssetPosition(0, usdc),), (PerpetualPosition(0, size, 0),))
+    risk = exact_margin.subaccount_risk({0: perpetual}, state)
+    expected = exact_liquidation_price({0: perpetual}, state, 0)
+    answer = liquidation.position_liquidation_price(perpetual, size, risk)
+    assert answer is not None
+    assert (answer[0] if answer[1] is None else answer[1]) == expected
+
+
+@pytest.mark.parametrize("usdc", [-(2**66), -5, 0, 5, 2**66])
+@pytest.mark.parametrize("size", [2**33, -(2**33), 2**40, -(2**40)])
+def test_notionals_of_whole_multiples_of_2_to_the_66(size: int, usdc: int) -> None:
+    for price in (2**33, 2**26, 2**63):
+        same_liquidation_price(replace(PAR, price=price), size, usdc)
+
+
+@pytest.mark.parametrize(
+    ("power", "size", "usdc"),
+    [(power, size, usdc) for power in (37, 38) for size in (1, -1) for usdc in (-5, 5)]
+    + [(power, -1, -5) for power in (-38, -37)],
+)
+def test_liquidation_prices_at_every_power_of_ten(power: int, size: int, usdc: int) -> None:
+    tier = replace(PAR, exponent=power, initial_margin_ppm=1, maintenance_fraction_ppm=1)
+    same_liquidation_price(tier, size, usdc)
