@@ -18,7 +18,7 @@ from dydx_perf.exact.liquidation import Liquidation, LiquidationInfo, Liquidatio
 from dydx_perf.exact.liquidation_price import NEVER, liquidation_price
 from dydx_perf.exact.premium import BookOrder, PremiumTerms
 from dydx_perf.exact.state import AssetPosition, ClobPair, Perpetual, PerpetualPosition, SubaccountState
-from dydx_perf.exact.update import AssetUpdate, BlockState, Update
+from dydx_perf.exact.update import AssetUpdate, BlockState, PerpetualUpdate, Update
 
 MILLION = 10**6
 PAR = Perpetual(7, -6, 1, 0, 0, 0, MILLION, 0, 0, 0)
@@ -297,6 +297,36 @@ def test_four_assets_are_known(asset_id: int) -> None:
     update.check_updatable({}, change)
     with refused("ErrAssetDoesNotExist"):
         update.check_updatable({}, Update(0, (AssetUpdate(asset_id + 4, 0),)))
+
+
+def test_open_interest_may_become_zero_and_no_less() -> None:
+    assert [update.modified_open_interest(5, delta) for delta in (-5, -4, 0)] == [0, 1, 5]
+    with refused("ErrOpenInterestWouldBecomeNegative"):
+        update.modified_open_interest(5, -6)
+
+
+@pytest.mark.parametrize("open_interest", [0, 1])
+def test_a_match_may_close_all_of_the_open_interest_and_no_more(open_interest: int) -> None:
+    """Both accounts close one quantum; the book of open interest may lag behind."""
+    perpetual = replace(PAR, open_interest=open_interest)
+    accounts = [
+        SubaccountState((AssetPosition(0, 100),), (PerpetualPosition(7, size, 0),)) for size in (1, -1)
+    ]
+    updates = [Update(i, (), (PerpetualUpdate(7, delta),)) for i, delta in ((0, -1), (1, 1))]
+    if open_interest == 0:
+        with refused("ErrCannotModifyPerpOpenInterestForOIMF"):
+            update.update_subaccounts({7: perpetual}, accounts, updates, update.MATCH)
+    else:
+        updated = update.update_subaccounts({7: perpetual}, accounts, updates, update.MATCH)
+        assert updated.open_interest == {7: 0}
+
+
+def test_the_tiers_own_fraction_can_be_chosen_as_leverage() -> None:
+    tier = replace(PAR, initial_margin_ppm=20_000)
+    account = SubaccountState((AssetPosition(0, 5),))
+    assert update.update_leverage({7: tier}, account, {7: 20_000}) == {7: 20_000}
+    with refused("ErrLeverageExceedsMaximum"):
+        update.update_leverage({7: tier}, account, {7: 19_999})
 
 
 # ---- premium

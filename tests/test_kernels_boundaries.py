@@ -325,14 +325,55 @@ def test_the_highest_level_of_the_book(is_long: bool) -> None:
 # ---- liquidation price
 
 
-def same_liquidation_price(perpetual: Perpetual, size: int, usdc: int) -> None:
-    """Answered by the kernel, and as the plain integers say."""
-    state = SubaccountState((AssetPosition(0, usdc),), (PerpetualPosition(0, size, 0),))
-    risk = exact_margin.subaccount_risk({0: perpetual}, state)
-    expected = exact_liquidation_price({0: perpetual}, state, 0)
+def same_liquidation_price(
+    perpetual: Perpetual, size: int, usdc: int, other: int = 0, answered: bool = True
+) -> None:
+    """As the plain integers say; `other` is a second position, whose first quantum has a margin of one."""
+    perpetuals = {0: perpetual, 1: replace(PAR, perpetual_id=1)}
+    positions = (PerpetualPosition(0, size, 0), *([PerpetualPosition(1, other, 0)] if other else []))
+    state = SubaccountState((AssetPosition(0, usdc),), positions)
+    risk = exact_margin.subaccount_risk(perpetuals, state)
     answer = liquidation.position_liquidation_price(perpetual, size, risk)
-    assert answer is not None
-    assert (answer[0] if answer[1] is None else answer[1]) == expected
+    if answer is None:
+        assert not answered
+    else:
+        expected = exact_liquidation_price(perpetuals, state, 0)
+        assert (answer[0] if answer[1] is None else answer[1]) == expected
+
+
+@pytest.mark.parametrize("other", [0, 1, -1, 30])
+@pytest.mark.parametrize("usdc", range(-4, 5))
+@pytest.mark.parametrize("size", [-3, -1, 1, 3])
+def test_liquidation_prices_of_a_few_quantums(size: int, usdc: int, other: int) -> None:
+    """Every tier with and without a margin, beside another position with a margin of one, or with none."""
+    for initial in (0, 1, 500_000, MILLION):
+        for fraction in (0, 1, MILLION):
+            for exponent in (-1, 0, 1):
+                tier = replace(PAR, exponent=exponent, price=3)
+                tier = replace(tier, initial_margin_ppm=initial, maintenance_fraction_ppm=fraction)
+                same_liquidation_price(tier, size, usdc, other)
+
+
+def test_the_highest_price_of_all_is_a_liquidation_price() -> None:
+    half = replace(PAR, initial_margin_ppm=500_000, maintenance_fraction_ppm=MILLION)
+    for past in (-2, -1, 0, 1):
+        same_liquidation_price(half, -1, 2**64 - 1 + 2**63 + past)
+
+
+def test_a_boundary_at_the_end_of_127_bits_is_declined_or_right() -> None:
+    """Its upper bracket overflows, its lower one does not, and two quantums move the price."""
+    tier = replace(PAR, initial_margin_ppm=121_773, maintenance_fraction_ppm=999_983)
+    for past in range(-1, 4):
+        usdc = (2**127 - 1) // 10**12 + past
+        same_liquidation_price(tier, -9_222_607_433_957_507_350, usdc, answered=False)
+
+
+@pytest.mark.parametrize("power", [-40, -39, 38, 39, 40])
+@pytest.mark.parametrize("size", [2, 2**62, -2, -(2**62)])
+def test_a_market_without_a_price_is_declined_where_its_scale_passes_127_bits(size: int, power: int) -> None:
+    risk = RiskState(5, 0, 0)
+    unpriced = replace(PAR, price=0, exponent=power)
+    assert liquidation.position_liquidation_price(unpriced, size, risk) is None
 
 
 @pytest.mark.parametrize("usdc", [-(2**66), -5, 0, 5, 2**66])
