@@ -3,6 +3,9 @@
 `dydx_perf.exact.indexer` gives the same as Decimals of any size.
 """
 
+from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from libc.stdint cimport uint32_t
+
 from dydx_perf.ext.fixed cimport i128_to_object, object_to_i64, object_to_u64
 from dydx_perf.ext.margin cimport read_market
 
@@ -37,27 +40,32 @@ def equity_and_free_collateral(usdc, positions):
     positions : list of (perpetual, quantums, funding index of the position)
         A perpetual is any object with the chain's field names.
     """
-    cdef market_t market
-    cdef position_t position
+    cdef size_t count = len(positions)
+    cdef size_t place = 0
+    cdef market_t *markets = <market_t *>PyMem_Calloc(count + 1, sizeof(market_t))
+    cdef position_t *rows = <position_t *>PyMem_Calloc(count + 1, sizeof(position_t))
     cdef i128 equity = 0
-    cdef i128 margin = 0
+    cdef i128 free = 0
     cdef int64_t balance = 0
     cdef int32_t digits = PPM_DIGITS
-    if not object_to_i64(usdc, &balance):
-        return None
-    for perpetual, _, _ in positions:
-        if not read_market(perpetual, &market):
+    try:
+        if not markets or not rows:
+            raise MemoryError
+        if not object_to_i64(usdc, &balance):
             return None
-        digits = max(digits, indexer_digits(&market))
-    if mul_pow10_floor(balance, digits, &equity):
-        return None
-    for perpetual, quantums, funding_index in positions:
-        read_market(perpetual, &market)
-        if not (
-            object_to_i64(quantums, &position.quantums)
-            and object_to_i64(funding_index, &position.funding_index)
-        ) or add_indexer_position(&market, &position, digits, &equity, &margin) != STATUS_OK:
+        for perpetual, quantums, funding_index in positions:
+            if place == count or not (
+                read_market(perpetual, &markets[place])
+                and object_to_i64(quantums, &rows[place].quantums)
+                and object_to_i64(funding_index, &rows[place].funding_index)
+            ):
+                return None
+            digits = max(digits, indexer_digits(&markets[place]))
+            rows[place].market = <uint32_t>place
+            place += 1
+        if indexer_account(markets, rows, place, balance, digits, &equity, &free) != STATUS_OK:
             return None
-    if sub(equity, margin, &margin):
-        return None
-    return i128_to_object(equity), i128_to_object(margin), digits + USDC_DIGITS
+        return i128_to_object(equity), i128_to_object(free), digits + USDC_DIGITS
+    finally:
+        PyMem_Free(markets)
+        PyMem_Free(rows)

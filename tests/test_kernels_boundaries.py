@@ -6,6 +6,7 @@ Expectations come from the plain integers, but for which cases a kernel answers 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -22,7 +23,7 @@ from dydx_perf.exact.state import (
     RiskState,
     SubaccountState,
 )
-from dydx_perf.ext import arith, funding, liquidation, margin
+from dydx_perf.ext import arith, funding, liquidation, margin, pnl
 from dydx_perf.ext.account import Account, MarketTable
 
 MILLION = 10**6
@@ -198,6 +199,45 @@ def test_sums_of_many_large_positions(perpetual: Perpetual, size: int, sign: int
     assert_same_risk(perpetual, 0, [(sign * size, 0, 0, 2**21)] * count)
 
 
+def test_markets_whose_multiplier_passes_64_bits() -> None:
+    """The second one's multiplier passes 128 bits and would come out below 2**64."""
+    for price, exponent in ((2 * 10**18, 1), (10_208_471_007_628_153_904, 20), (2**64 - 1, 19), (1, 20)):
+        perpetual = replace(PAR, price=price, exponent=exponent)
+        for size in (1, -1, 3):
+            risk = exact_margin.position_risk(perpetual, size)
+            expected = (risk.nc, risk.imr, risk.mmr)
+            assert margin.position_risk(perpetual, size) in (
+                (None, expected) if risk.imr >= 2**96 else (expected,)
+            )
+
+
+@pytest.mark.parametrize("ppm", [MILLION, MILLION + 1, 2**21, 2**32 - 1])
+@pytest.mark.parametrize("size", [1, -1, 2**42, 2**43, 2**56])
+def test_tiers_of_100_percent_and_more(size: int, ppm: int) -> None:
+    for tier in (replace(PAR, initial_margin_ppm=ppm), replace(PAR, maintenance_fraction_ppm=ppm)):
+        risk = exact_margin.position_risk(tier, size)
+        for wide in (False, True):
+            assert margin.position_risk(tier, size, wide=wide) == (risk.nc, risk.imr, risk.mmr)
+
+
+@pytest.mark.parametrize("base", [20_000, 999_999, MILLION])
+@pytest.mark.parametrize("open_interest", [-(2**63), -2, -1, 0, 1, 2, 3, 4, 5, 6])
+def test_open_interest_around_the_caps(open_interest: int, base: int) -> None:
+    tier = replace(PAR, initial_margin_ppm=base, open_interest=open_interest, price=7)
+    tier = replace(tier, open_interest_lower_cap=14, open_interest_upper_cap=35)
+    value = exact_margin.notional(tier, open_interest)
+    assert margin.scaled_initial_margin_ppm(tier) == exact_margin.adjusted_initial_margin_ppm(tier, value)
+
+
+def test_a_market_that_the_chain_refuses_is_left_to_plain_integers() -> None:
+    """A tier past 100 % between its caps; nothing of an earlier market may be used from its row."""
+    tier = replace(PAR, initial_margin_ppm=MILLION + 1, open_interest=4)
+    tier = replace(tier, open_interest_lower_cap=3, open_interest_upper_cap=5)
+    made, _ = account(tier, 5, [(1, 0, 0, 0)])
+    with pytest.raises(OverflowError):  # a Subaccount asks plain integers there
+        made.evaluate()
+
+
 # ---- settlement
 
 
@@ -325,6 +365,13 @@ def test_the_highest_level_of_the_book(is_long: bool) -> None:
 # ---- liquidation price
 
 
+def test_a_bound_past_127_bits_is_declined() -> None:
+    for nc, mmr in ((SMALLEST + 1, LARGEST), (SMALLEST + 5, LARGEST), (LARGEST, 0)):
+        for size in (1, -1):
+            answer = liquidation.position_liquidation_price(PAR, size, RiskState(nc, mmr, mmr))
+            assert answer is None or abs(nc - mmr) < 2**127
+
+
 def same_liquidation_price(
     perpetual: Perpetual, size: int, usdc: int, other: int = 0, answered: bool = True
 ) -> None:
@@ -391,3 +438,28 @@ def test_notionals_of_whole_multiples_of_2_to_the_66(size: int, usdc: int) -> No
 def test_liquidation_prices_at_every_power_of_ten(power: int, size: int, usdc: int) -> None:
     tier = replace(PAR, exponent=power, initial_margin_ppm=1, maintenance_fraction_ppm=1)
     same_liquidation_price(tier, size, usdc)
+
+
+# ---- the indexer's figures
+
+
+@pytest.mark.parametrize("other", [-7, -1, 0, 1])
+@pytest.mark.parametrize("power", [-7, -2, -1, 0, 1])
+def test_positions_of_different_decimals_add_up(power: int, other: int) -> None:
+    """One quantum each, at a price of 3 and a fraction of 2 %, with 5 ppm of funding; not a digit is lost."""
+    markets = [replace(PAR, price=3, exponent=exponent, funding_index=-5) for exponent in (power, other)]
+    answer = pnl.equity_and_free_collateral(11, [(market, 1, 0) for market in markets])
+    assert answer is not None
+    equity, free, digits = answer
+    values = [Fraction(3) * Fraction(10) ** exponent for exponent in (power, other)]
+    unit = Fraction(10) ** (6 - digits)
+    assert equity * unit == 11 + sum(values) + Fraction(10, MILLION)
+    assert free * unit == equity * unit - sum(values) / 50
+
+
+def test_an_account_whose_sums_pass_128_bits_is_declined() -> None:
+    market = replace(PAR, price=2**60, exponent=10)
+    one = [(market, 1, 0)]
+    assert pnl.equity_and_free_collateral(0, one) is not None
+    assert pnl.equity_and_free_collateral(0, [(market, 2**20, 0), *one]) is None
+    assert pnl.equity_and_free_collateral(0, [*one, (market, 2**20, 0)]) is None
