@@ -39,13 +39,14 @@ from dydx_perf.ext.fixed cimport (
     mul,
     mul_i64,
     mul_ppm_ceil_64,
+    scale_trunc,
     sub,
     sub_i64,
 )
 from dydx_perf.ext.margin cimport (
-    abs_notional_fast,
     add_positions_risk,
     initial_margin_ppm,
+    maintenance_margin_fast,
 )
 from dydx_perf.ext.settle cimport settlement_floor, settlement_ppm
 from dydx_perf.ext.structs cimport (
@@ -62,6 +63,10 @@ from dydx_perf.ext.structs cimport (
 cdef extern from "dydx_perf/ext/book.h" nogil:
     const uint32_t NOWHERE "DP_NOWHERE"   # no slot, no place, no block
     int add_i64 "dp_add_i64"(int64_t a, int64_t b, int64_t *out)
+    uint64_t mul_ppm_ceil_43 "dp_mul_ppm_ceil_43"(uint64_t value, uint32_t ppm)
+    const uint64_t SMALL_VALUE "DP_SMALL_VALUE"
+    uint64_t size_of "dp_size_of"(int64_t value)
+    int64_t with_sign_of "dp_with_sign_of"(int64_t sign, int64_t magnitude)
     void prefetch "dp_prefetch"(const void *address)
     void prefer_large_pages "dp_prefer_large_pages"(void *start, size_t size)
 
@@ -311,20 +316,26 @@ cdef inline void enqueue(book_t *book, uint32_t slot, uint32_t reason) noexcept 
     book.rows[slot].flags |= ACCOUNT_QUEUED | reason
 
 
-cdef inline void position_figures(
-    const market_t *market, int64_t quantums, uint32_t custom_imf_ppm, int64_t *nc, int64_t *imr, int64_t *mmr
+cdef inline int64_t position_figures(
+    const market_t *market, uint64_t size, uint32_t custom_imf_ppm, int64_t *imr, int64_t *mmr
 ) noexcept nogil:
-    """Notional toward zero, initial margin (one ceiling), maintenance margin (two).
+    """Absolute notional toward zero; initial margin (one ceiling), maintenance margin (two).
 
-    Domain: |quantums| <= fast_quantums, custom_imf_ppm <= MAX_FAST_PPM; then the figures are below 2**58.
+    Domain: size <= fast_quantums, custom_imf_ppm <= MAX_FAST_PPM; then the figures are below 2**58. Below 2**43,
+    which is 8.8 million USDC, a product fits 64 bits.
     """
-    cdef uint64_t value = abs_notional_fast(market, quantums)
-    cdef uint64_t unscaled = mul_ppm_ceil_64(value, market.initial_margin_ppm)
+    cdef uint64_t value = scale_trunc(size, market.multiplier, market.divisor, market.whole, market.fraction)
     cdef uint32_t fraction = initial_margin_ppm(market, custom_imf_ppm)
-    nc[0] = -<int64_t>value if quantums < 0 else <int64_t>value
-    imr[0] = <int64_t>(
-        unscaled if fraction == market.initial_margin_ppm else mul_ppm_ceil_64(value, fraction))
-    mmr[0] = <int64_t>mul_ppm_ceil_64(unscaled, market.maintenance_fraction_ppm)
+    cdef uint64_t unscaled
+    if value < SMALL_VALUE:
+        unscaled = mul_ppm_ceil_43(value, market.initial_margin_ppm)
+        imr[0] = <int64_t>(
+            unscaled if fraction == market.initial_margin_ppm else mul_ppm_ceil_43(value, fraction))
+        mmr[0] = <int64_t>mul_ppm_ceil_43(unscaled, market.maintenance_fraction_ppm)
+    else:
+        imr[0] = <int64_t>mul_ppm_ceil_64(value, fraction)
+        mmr[0] = <int64_t>maintenance_margin_fast(market, value)
+    return <int64_t>value
 
 
 cdef inline bint add_settlement(row_t *row, int64_t index_difference, int64_t quantums) noexcept nogil:
@@ -373,7 +384,7 @@ cdef inline void prefetch_block(const book_t *book, uint32_t block, bint whole) 
 
 cdef inline void prefetch_row(const book_t *book, uint32_t place, uint32_t end, uint32_t following) noexcept nogil:
     """Ask for the row that is needed some positions later, in this block or at the start of the following one."""
-    cdef uint32_t ahead = place + 12
+    cdef uint32_t ahead = place + 24
     if ahead >= end:
         ahead = following + (ahead - end)
     prefetch(&book.rows[book.account[ahead]])
@@ -394,7 +405,9 @@ cdef inline void reprice_market(book_t *book, uint32_t market, const market_t *c
     cdef uint32_t block = book.last_block[market]
     cdef uint32_t left = book.holders[market]
     cdef uint32_t place, end, following, slot, flags
-    cdef int64_t quantums, nc = 0, imr = 0, mmr = 0, old_nc = 0, old_imr = 0, old_mmr = 0
+    cdef uint32_t custom_imf_ppm
+    cdef uint64_t size
+    cdef int64_t quantums, change, imr = 0, mmr = 0, old_imr = 0, old_mmr = 0
     cdef row_t *row
     cdef bint liquidatable, failed
     if not (old.in_range and new.in_range) or sub_i64(new.funding_index, old.funding_index, &index_difference):
@@ -416,19 +429,17 @@ cdef inline void reprice_market(book_t *book, uint32_t market, const market_t *c
             quantums = book.quantums[place]
             row = &book.rows[slot]
             flags = row.flags
-            if (
-                flags & ACCOUNT_UNSUMMED
-                or not -limit <= quantums <= limit
-                or book.custom_imf_ppm[place] > MAX_FAST_PPM
-            ):
+            size = size_of(quantums)
+            custom_imf_ppm = book.custom_imf_ppm[place]
+            if flags & ACCOUNT_UNSUMMED or limit < 0 or size > <uint64_t>limit or custom_imf_ppm > MAX_FAST_PPM:
                 enqueue(book, slot, ACCOUNT_STALE)
                 place += 1
                 continue
             failed = False
             if reprices:
-                position_figures(&old, quantums, book.custom_imf_ppm[place], &old_nc, &old_imr, &old_mmr)
-                position_figures(&new, quantums, book.custom_imf_ppm[place], &nc, &imr, &mmr)
-                failed = add_i64(row.nc, nc - old_nc, &row.nc)
+                change = -position_figures(&old, size, custom_imf_ppm, &old_imr, &old_mmr)
+                change += position_figures(&new, size, custom_imf_ppm, &imr, &mmr)
+                failed = add_i64(row.nc, with_sign_of(quantums, change), &row.nc)
                 failed |= add_i64(row.imr, imr - old_imr, &row.imr)
                 failed |= add_i64(row.mmr, mmr - old_mmr, &row.mmr)
             if settles:
@@ -446,7 +457,8 @@ cdef inline void scan_market(book_t *book, uint32_t market) noexcept nogil:
     """Add the figures of a market's positions to rows that `rescan` has begun."""
     cdef market_t now = book.markets[market]
     cdef int64_t limit = now.fast_quantums if now.in_range else -1
-    cdef int64_t quantums, nc = 0, imr = 0, mmr = 0, index_difference = 0
+    cdef uint64_t size
+    cdef int64_t quantums, value, imr = 0, mmr = 0, index_difference = 0
     cdef uint32_t block = book.last_block[market]
     cdef uint32_t left = book.holders[market]
     cdef uint32_t place, end, following
@@ -467,11 +479,12 @@ cdef inline void scan_market(book_t *book, uint32_t market) noexcept nogil:
             if row.flags & ACCOUNT_WIDE:  # stays so: the inputs are the same
                 place += 1
                 continue
-            if not -limit <= quantums <= limit or book.custom_imf_ppm[place] > MAX_FAST_PPM:
+            size = size_of(quantums)
+            if limit < 0 or size > <uint64_t>limit or book.custom_imf_ppm[place] > MAX_FAST_PPM:
                 row.flags |= ACCOUNT_STALE
             else:
-                position_figures(&now, quantums, book.custom_imf_ppm[place], &nc, &imr, &mmr)
-                failed = add_i64(row.nc, nc, &row.nc)
+                value = position_figures(&now, size, book.custom_imf_ppm[place], &imr, &mmr)
+                failed = add_i64(row.nc, with_sign_of(quantums, value), &row.nc)
                 failed |= add_i64(row.nc, book.quote_balance[place], &row.nc)
                 failed |= add_i64(row.imr, imr, &row.imr)
                 failed |= add_i64(row.mmr, mmr, &row.mmr)
