@@ -13,7 +13,7 @@ napoleon_google_docstring = False
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 exclude_patterns = ["_build", "examples"]
-# A type in prose, "(address, number)", names attributes of several classes: which one is meant is of no matter.
+# A type in prose, "(address, number)", names attributes of several classes: which one does not matter.
 suppress_warnings = ["ref.python"]
 
 html_theme = "furo"
