@@ -1,6 +1,9 @@
 """Columns of positions: every path of this processor against plain Python integers, row by row."""
 
+import platform
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,6 +206,7 @@ def margin_rows(draw: st.DrawFn) -> tuple[int, ...]:
 )
 @example([(1, INT64_MAX, INT64_MIN), (1, INT64_MIN, INT64_MAX), (1, -1, INT64_MAX), (1, 1, INT64_MIN)] * 5)
 @example([(FAST_LIMIT, 0, MILLION), (FAST_LIMIT - 1, 1, MILLION), (-FAST_LIMIT, -1, MILLION)] * 7)
+@example([(sign * 2**bits, 0, 1) for bits in (61, 62) for sign in (1, -1)] * 2)
 def test_funding_payments_are_the_chains_on_every_path(rows: list[tuple[int, ...]]) -> None:
     check("funding", rows)
 
@@ -239,6 +243,19 @@ def test_unrealized_pnl_loses_nothing_on_every_path(rows: list[tuple[int, ...]])
 @example([(q, 1, 1, ppm, ppm, ppm) for q in (-1, 1, 2**43 - 1, -(2**43)) for ppm in (2**21, 2**22 - 1)] * 2)
 def test_margin_requirements_are_the_chains_on_every_path(rows: list[tuple[int, ...]]) -> None:
     check("margin", rows)
+
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def test_the_paths_are_those_of_the_processor() -> None:
+    wanted = {"avx512": {"avx512f", "avx512dq", "avx2"}, "avx2": {"avx2"}, "plain": set()}
+    names = columns.paths()
+    assert (columns.path(), names[-1]) == (names[0], "plain")
+    assert names == tuple(name for name in wanted if name in names)
+    if platform.machine() == "x86_64" and CPUINFO.exists():
+        features = set(re.findall(r"^flags\s*:(.*)", CPUINFO.read_text(), re.MULTILINE)[0].split())
+        assert names == tuple(name for name, needed in wanted.items() if needed <= features)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 1023, 1024, 1025])

@@ -76,6 +76,11 @@ def assert_same_risk(perpetual: Perpetual, usdc: int, positions: list[Position])
     assert (risk.nc, risk.imr, risk.mmr) == (expected.nc, expected.imr, expected.mmr)
 
 
+def test_the_layout_of_the_structs_has_its_version() -> None:
+    """Cython callers ask for it: a changed struct is a new version."""
+    assert margin.ABI_VERSION == 1
+
+
 # ---- arithmetic
 
 

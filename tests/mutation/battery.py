@@ -33,31 +33,37 @@ os.environ["DYDX_PERF_EXAMPLES"] = PROFILE
 
 #: tests of a file, as patterns of names in tests/; * stands for the file's own name
 TESTS: dict[str, tuple[str, ...]] = {
-    "dydx_perf/exact/decimals.py": ("test_indexer*.py", "test_ledger.py"),
-    "dydx_perf/exact/indexer.py": ("test_indexer*.py", "test_ledger.py"),
+    "dydx_perf/exact/decimals.py": ("test_exact*.py", "test_indexer*.py", "test_ledger.py"),
+    "dydx_perf/exact/explanation.py": ("test_explain*.py",),
+    "dydx_perf/exact/indexer.py": ("test_exact*.py", "test_indexer*.py", "test_ledger.py"),
     "dydx_perf/exact/ledger.py": ("test_ledger.py",),
     "dydx_perf/exact/margin.py": ("test_exact*.py", "test_kernels_margin.py", "test_risk.py"),
     "dydx_perf/exact/": ("test_exact*.py", "test_kernels_{stem}.py", "test_{stem}*.py"),
+    "ext/book": ("test_book*.py",),
     "ext/columns.h": ("test_columns*.py",),
-    "ext/simd.h": ("test_columns*.py",),
-    "ext/numtext.h": ("test_numtext*.py",),
     "ext/fixed.": ("test_kernels*.py", "test_columns*.py"),
-    "ext/liquidation_price.pxd": (
-        "test_liquidation_price.py",
-        "test_kernels_liquidation.py",
-        "test_kernels_b*.py",
-    ),
-    "ext/margin.pxd": ("test_kernels_margin.py", "test_risk.py", "test_kernels_b*.py"),
-    "ext/settle.pxd": ("test_kernels_margin.py", "test_kernels_funding.py", "test_kernels_b*.py"),
-    "ext/structs.pxd": ("test_kernels_margin.py", "test_kernels_funding.py", "test_kernels_b*.py"),
+    "ext/liquidation_price.pxd": ("test_liquidation_price.py", "test_kernels_[bl]*.py"),
+    "ext/margin.pxd": ("test_kernels_[bm]*.py", "test_risk.py"),
+    "ext/numtext.h": ("test_numtext*.py",),
+    "ext/settle.pxd": ("test_kernels_[bfm]*.py",),
+    "ext/simd.h": ("test_columns*.py",),
+    "ext/structs.pxd": ("test_kernels_[bfm]*.py",),
     "ext/": ("test_kernels_{stem}*.py", "test_{stem}*.py", "test_kernels_b*.py"),
 }
+EVERYTHING = ("test_*.py",)
 
 
-def tests_of(file: str) -> tuple[str, ...]:
-    """Patterns of the names of a file's tests: of the longest beginning of its path that is listed."""
+def tests_of(file: str, tests: Path) -> tuple[str, ...]:
+    """Patterns of the names of a file's tests: of the longest beginning of its path that is listed.
+
+    All tests, where none is named after the file.
+    """
     longest = max((name for name in TESTS if file.startswith(name)), key=len)
-    return tuple(pattern.format(stem=Path(file).stem) for pattern in TESTS[longest])
+    patterns = tuple(pattern.format(stem=Path(file).stem) for pattern in TESTS[longest])
+    named_after = [new for new, old in zip(patterns, TESTS[longest], strict=True) if new != old]
+    if (named_after and not files_of(tests, named_after)) or not files_of(tests, patterns):
+        return EVERYTHING
+    return patterns
 
 
 def files_of(tests: Path, patterns: Iterable[str]) -> list[Path]:

@@ -94,7 +94,7 @@ def exact_trial(texts: dict[str, str], rows: Sequence[battery.Row], recent: batt
         def difference() -> str | None:
             sys.meta_path.insert(0, AlteredModule(module, altered))
             ordered = (row for _, row in recent.first([(row.name, row) for row in rows]))
-            files = battery.files_of(TESTS, battery.tests_of(mutant.file))
+            files = battery.files_of(TESTS, battery.tests_of(mutant.file, TESTS))
             return battery.exact_difference(ordered) or battery.pytest_difference(ROOT, files, recent)
 
         return try_out(difference, seconds)
@@ -128,14 +128,20 @@ def kernel_trials(
             def difference() -> str | None:
                 switch.value = mutant.number
                 ordered = (row for _, row in recent.first([(row.name, row) for row in rows]))
-                patterns = battery.tests_of(mutant.file)
+                patterns = battery.tests_of(mutant.file, TESTS)
                 return battery.kernel_difference(ordered) or collected.difference(patterns, recent)
 
-            return try_out(difference, seconds)
+            outcome = try_out(difference, seconds)
+            if outcome.killed:
+                return outcome
+            files = battery.files_of(TESTS, battery.tests_of(mutant.file, TESTS))
+            if scratch.fresh_difference(ROOT, folder, mutant.number, files):
+                return Outcome(True, "at import", outcome.seconds)
+            return outcome
 
         report(mutants, trial, recent)
 
-    patterns = {pattern for mutant in mutants for pattern in battery.tests_of(mutant.file)}
+    patterns = {pattern for mutant in mutants for pattern in battery.tests_of(mutant.file, TESTS)}
     plugin = battery.Collected(with_tests)
     files = battery.files_of(TESTS, patterns)
     code = battery.pytest.main(battery.arguments(ROOT, files), plugins=[plugin])

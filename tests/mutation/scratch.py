@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mutant import Mutant
@@ -18,7 +18,18 @@ FOLDERS = ("ext", "dydx_perf")
 FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "MANIFEST.in")
 #: an unoptimised build takes a third of the time; the integers are the same
 OPTIMISED, QUICK = '"-O3", "-g0"', '"-O0", "-g0"'
-SWITCH = "int dp_mutant = 0;\n"
+SWITCH = """
+#include <stdlib.h>
+
+int dp_mutant = 0;
+
+__attribute__((constructor)) static void read_environment(void)
+{
+    const char *number = getenv("DP_MUTANT");
+    if (number)
+        dp_mutant = atoi(number);
+}
+"""
 
 
 def built(root: Path, scratch: Path, mutants: Iterable[Mutant]) -> set[int]:
@@ -97,6 +108,13 @@ def _run(command: list[str], folder: Path) -> str | None:
     environment = {**os.environ, "DYDX_PERF_PURE": "0", "LC_ALL": "C"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     return f"{done.stdout}\n{done.stderr}" if done.returncode else None
+
+
+def fresh_difference(root: Path, scratch: Path, number: int, files: Sequence[Path]) -> bool:
+    """Whether a test fails in a new process that has this mutant from the first import on."""
+    command = [sys.executable, "-P", str(HERE / "fresh.py"), str(root), str(scratch), *map(str, files)]
+    environment = {**os.environ, "DP_MUTANT": str(number)}
+    return bool(subprocess.run(command, env=environment, capture_output=True).returncode)
 
 
 def switch(scratch: Path) -> ctypes.c_int:
