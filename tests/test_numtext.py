@@ -181,3 +181,31 @@ def test_a_str_subclass_is_read_by_its_characters() -> None:
             return "2"
 
     assert parse_fixed(Loud("1.5"), 1) == 15
+
+
+@pytest.mark.parametrize("power", range(20))
+def test_every_power_of_ten_is_multiplied_and_dropped_exactly(power: int) -> None:
+    """Zeros are added by a table; zeros are dropped by it, from numbers of up to 19 digits."""
+    for number in (1, 7, -7):
+        assert parse_fixed(str(number), power) == number * 10**power
+        for text in (str(number * 10**power), f"{number}.{'0' * power}"):
+            scale = 0 if "." in text else -power
+            assert parse_fixed(text, scale) == number
+            assert parse_fixed(text, scale + 1) == number * 10
+        if power:
+            with pytest.raises(InputError):
+                parse_fixed(str(number * 10**power + 1), -power)
+
+
+@pytest.mark.parametrize("scale", [-2, -1, 0, 1, 2, 5])
+def test_numbers_padded_with_zeros_are_the_same_numbers(scale: int) -> None:
+    for number in (0, 1, 12, 100, 2100):
+        expected = answer(str(number), scale)
+        assert answer(f"{number:040d}", scale) == expected
+        assert answer(f"{number}.{'0' * 40}", scale) == expected
+
+
+@pytest.mark.parametrize("text", ["1:2", "1.2:", ":", "1.:2", "12:", "1" * 20 + ":", "1/2", "1./2"])
+def test_the_characters_beside_the_digits_are_none(text: str) -> None:
+    assert answer(text, 2) == "a decimal number in ASCII digits"
+    assert answer(text.encode(), 2) == "a decimal number in ASCII digits"
