@@ -8,6 +8,9 @@ import os
 import pytest
 from book_model import Model
 
+from dydx_perf import Book, Chain, Market, Position, Subaccount
+from dydx_perf.ext.book_image import find_fault
+
 # A long search by hand: make test DYDX_PERF_EXAMPLES=deep ARGS="-k book_model".
 DEEP = os.environ.get("DYDX_PERF_EXAMPLES") == "deep"
 SEEDS = range(200 if DEEP else 12)
@@ -69,3 +72,36 @@ def test_the_sequences_reach_what_they_are_for(seed: int) -> None:
         "beyond",
         *(name.removeprefix("step_") for name in dir(Model) if name.startswith("step_")),
     }
+
+
+@pytest.mark.parametrize("custom_imf_ppm", [0, 2**21, 2**21 + 1, 2**32 - 1])
+@pytest.mark.parametrize("quantums", [10**10, 2**40, 2**55, -(2**62), 2**63 - 1, -(2**63)])
+def test_prices_take_a_position_over_every_edge_and_back(quantums: int, custom_imf_ppm: int) -> None:
+    """From a few quote quantums past 64-bit sums and 128-bit products, both ways, funding in between."""
+    chain = Chain(
+        [
+            Market(
+                "M-USD",
+                perpetual_id=0,
+                atomic_resolution=-6,
+                price_exponent=-6,
+                oracle_price="1",
+                initial_margin_ppm=50_000,
+                maintenance_fraction_ppm=600_000,
+            )
+        ]
+    )
+    market = chain["M-USD"]
+    position = Position(market, quantums=quantums, funding_index=0, custom_imf_ppm=custom_imf_ppm)
+    account = Subaccount(chain, "dydx1a", usdc="5", positions=[position])
+    book = Book(chain, max_subaccounts=1, max_positions=1)
+    book.add(account)
+    prices = [1 << bits for bits in (0, 1, 20, 33, 34, 50, 63)] + [2**64 - 1]
+    for price in (*prices, *reversed(prices), prices[-1], prices[0], prices[4], prices[1]):
+        for change in ({"price_integers": {"M-USD": price}}, {"funding_indices": {"M-USD": price - 2**40}}):
+            book.apply_block(**change)
+            risk = book["dydx1a", 0]
+            assert (risk.nc, risk.imr, risk.mmr) == account.exact_risk()
+            assert find_fault(book._store) is None
+        book.rescan()
+        assert find_fault(book._store) is None
