@@ -271,6 +271,19 @@ def test_nothing_is_read_behind_the_end_of_an_array(case: str, rows: int) -> Non
     assert {len(column) for column in made} == {rows}
 
 
+@pytest.mark.parametrize("row", [0, 1, 1023, 1024, 1500, 2047, 2048, 2500, 2599])
+@pytest.mark.parametrize("case", CASES)
+def test_a_market_past_the_table_is_found_in_every_block(case: str, row: int) -> None:
+    function, _, to_columns = CASES[case]
+    values = {"funding": (1, 0, 7), "pnl": (1, 5, 9, 10), "margin": (1, 9, 10, 1, 1, 1)}[case]
+    arguments = to_columns([values] * 2600)
+    market = next(column for column in arguments if column.dtype == np.uint32 and len(column) == 2600)
+    market[row] = 1
+    with pytest.raises(InputError) as refused:
+        function(*arguments)
+    assert refused.value.argument == f"market[{row}]"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_hundred_thousand_ordinary_rows_are_exact_on_every_path(case: str) -> None:
     rng = np.random.default_rng(20)
