@@ -6,6 +6,7 @@ import base64
 import copy
 import json
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -147,6 +148,8 @@ if SAMPLES is not None:
                         for row in one["markets"]
                     ],
                     "liquidations_config": one["liquidations_config"],
+                    "equity_tier_limit_config": one["equity_tier_limit_config"],
+                    "block_rate_limit_config": one["block_rate_limit_config"],
                 },
                 "feetiers": {"params": one["fee_params"]},
             },
@@ -174,8 +177,29 @@ if SAMPLES is not None:
         assert chain.parameters.liquidations.min_position_notional_liquidated == least
 
     def test_the_mainnet_genesis_has_the_default_parameters() -> None:
-        made = Chain.from_genesis(genesis_of(SETS["mainnet_genesis_2023_10"])).parameters
-        assert made == ProtocolParameters(fee_tiers=made.fee_tiers)
+        """All but the tiers and rate limits, of which there is no default: they are those of the document."""
+        one = SETS["mainnet_genesis_2023_10"]
+        made = Chain.from_genesis(genesis_of(one)).parameters
+        assert (
+            replace(
+                made,
+                fee_tiers=(),
+                stateful_order_equity_tiers=(),
+                short_term_order_equity_tiers=(),
+                block_rate_limits=BlockRateLimits(),
+            )
+            == ProtocolParameters()
+        )
+        for kind in ("stateful", "short_term"):
+            assert [
+                (str(tier.net_collateral_required), tier.limit)
+                for tier in getattr(made, f"{kind}_order_equity_tiers")
+            ] == [
+                (tier["usd_tnc_required"], tier["limit"])
+                for tier in one["equity_tier_limit_config"][f"{kind}_order_equity_tiers"]
+            ]
+        limits = one["block_rate_limit_config"]["max_stateful_orders_per_n_blocks"]
+        assert made.block_rate_limits.stateful_orders == tuple(RateLimit(**limit) for limit in limits)
 
     def test_the_shipped_sample_is_the_set_of_v9() -> None:
         """All but where it is from, and the status, which the sample does not ship."""
