@@ -21,7 +21,7 @@ SHELL := /bin/bash
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-SOURCES = $(shell find ext dydx_perf -type f \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \
+SOURCES = $(shell find ext dydx_perf service -type f \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \
             -o -path 'ext/*.pyx' -o -path 'ext/*.pxd' -o -path 'ext/*.h' -o -path 'dydx_perf/data/*' \) \
             ! -path '*/__pycache__/*' | LC_ALL=C sort)
 
@@ -31,6 +31,8 @@ $(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
   print("\n".join($(1)))'
 endef
 extra = p["project"]["optional-dependencies"]["$(1)"]
+# Tests, checks and benchmarks look at the service, too.
+$(VENV)/.with-test $(VENV)/.with-check $(VENV)/.with-bench: $(VENV)/.with-service $(VENV)/.with-grpc
 
 .PHONY: help
 help:  ## this list

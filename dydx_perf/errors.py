@@ -8,11 +8,17 @@
     ├── UnknownSubaccountError      also KeyError: no such account in the book, or a handle of one that went
     ├── CapacityError               also MemoryError: a fixed budget is full; nothing was changed
     ├── StaleError                  the picture is behind what it is of
+    ├── FeedError                   what a venue sent, or did not send
+    │   ├── FrameError              a frame that cannot be read, with the place; nothing of it was applied
+    │   ├── GapError                messages were lost: the picture is not whole until a new snapshot
+    │   ├── VenueError              the venue refused what was asked
+    │   └── ConnectError            it cannot be reached, or the connection was lost
     ├── WriterError                 also RuntimeError: a book is already being changed
     ├── ObserverError               observers raised; every one of them was called
     ├── SnapshotError               a file that is no snapshot, or no whole one
     │   ├── VersionError            a newer release wrote it
     │   └── ChecksumError           it is damaged
+    ├── ConfigError                 also ValueError: a setting of the service, with its key
     └── ChainError                  the chain itself would answer with this error or panic
 
 A call that raises one of these has changed nothing; but an ObserverError comes after the change, and carries
@@ -29,13 +35,19 @@ __all__ = [
     "CapacityError",
     "ChainError",
     "ChecksumError",
+    "ConfigError",
+    "ConnectError",
     "DydxPerfError",
+    "FeedError",
+    "FrameError",
+    "GapError",
     "InputError",
     "ObserverError",
     "SnapshotError",
     "StaleError",
     "UnknownMarketError",
     "UnknownSubaccountError",
+    "VenueError",
     "VersionError",
     "WriterError",
 ]
@@ -149,6 +161,97 @@ class ObserverError(DydxPerfError):
     def __str__(self) -> str:
         kinds = ", ".join(sorted({type(error).__name__ for error in self.errors}))
         return f"{len(self.errors)} calls of observers failed: {kinds}"
+
+
+class FeedError(DydxPerfError):
+    """Base of what goes wrong between a venue and the picture kept of it."""
+
+
+class FrameError(FeedError):
+    """Report a frame that cannot be read; nothing of it was applied.
+
+    Parameters
+    ----------
+    reason : str
+        What was expected.
+    place : int or None
+        Offset in bytes at which reading stopped; None where the frame is well formed and says what cannot be.
+    field : str
+        Path of the field, like ``contents[0].oraclePrices.BTC-USD``; empty: none is known.
+    """
+
+    reason: str
+    place: int | None
+    field: str
+
+    def __init__(self, reason: str, place: int | None = None, field: str = "") -> None:
+        super().__init__(reason, place, field)
+        self.reason = reason
+        self.place = place
+        self.field = field
+
+    def __str__(self) -> str:
+        where = f" in {self.field}" if self.field else ""
+        at = "" if self.place is None else f" at byte {self.place}"
+        return f"frame refused{where}{at}: {self.reason}"
+
+
+class GapError(FeedError):
+    """Report that messages were lost: what was built from them is not whole until a new snapshot."""
+
+
+class VenueError(FeedError):
+    """Report that the venue refused what was asked.
+
+    Parameters
+    ----------
+    message : str
+        The venue's own words.
+    status : int or None
+        Of an HTTP answer; None for a message on a connection.
+    """
+
+    message: str
+    status: int | None
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message if self.status is None else f"{self.status}: {self.message}"
+
+
+class ConnectError(FeedError):
+    """Report that a venue cannot be reached, or that a connection to it was lost."""
+
+
+class ConfigError(DydxPerfError, ValueError):
+    """Refuse a setting of the service.
+
+    Parameters
+    ----------
+    key : str
+        As it stands in the file, like ``feeds.websocket``.
+    value : object
+        What it was set to.
+    allowed : str
+        What would have been accepted.
+    """
+
+    key: str
+    value: object
+    allowed: str
+
+    def __init__(self, key: str, value: object, allowed: str) -> None:
+        super().__init__(key, value, allowed)
+        self.key = key
+        self.value = value
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.key}: {_shown(self.value)} is not allowed: {self.allowed}"
 
 
 class SnapshotError(DydxPerfError):

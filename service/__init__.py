@@ -1,0 +1,1 @@
+"""The thin service around the library: sockets, tasks and time live here and nowhere else."""
