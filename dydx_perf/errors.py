@@ -15,7 +15,7 @@
     │   └── ConnectError            it cannot be reached, or the connection was lost
     ├── WriterError                 also RuntimeError: a book is already being changed
     ├── ObserverError               observers raised; every one of them was called
-    ├── SnapshotError               a file that is no snapshot, or no whole one
+    ├── SnapshotError               a file that is no snapshot or recording, or no whole one
     │   ├── VersionError            a newer release wrote it
     │   └── ChecksumError           it is damaged
     ├── ConfigError                 also ValueError: a setting of the service, with its key
@@ -255,15 +255,15 @@ class ConfigError(DydxPerfError, ValueError):
 
 
 class SnapshotError(DydxPerfError):
-    """Report a file that is no snapshot, or not a whole one; nothing was taken from it."""
+    """Report a file that is no snapshot or recording, or not a whole one; of a snapshot nothing was taken."""
 
 
 class VersionError(SnapshotError):
-    """Report a snapshot of a newer release."""
+    """Report a snapshot or recording of a newer release."""
 
 
 class ChecksumError(SnapshotError):
-    """Report a damaged snapshot."""
+    """Report a damaged snapshot or recording."""
 
 
 class ChainError(DydxPerfError):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LINES = [
     {"errors", "screen"},
     {"exact", "ext"},
-    {"kernel"},
+    {"kernel", "recording_format"},
     {"units", "recording"},
     {"market", "documents"},
     {"parameters"},

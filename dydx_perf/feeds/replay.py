@@ -1,0 +1,91 @@
+"""Feed sessions what was recorded, at the times at which it came: the same states, bit for bit.
+
+Nothing sleeps: who wants the recorded pace waits between the frames that `replay` yields. A session of the
+same subscriptions on an equal book goes through the states of the recorded one if the recorder wrote each
+frame in the order in which it told the session, told it the frame's own `seconds`, and wrote each tick, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+
+from dydx_perf.feeds.events import Event, Fetch
+from dydx_perf.recording import Frame, seconds
+
+__all__ = ["ReplayedSession", "replay"]
+
+
+class ReplayedSession(Protocol):
+    """What a recording is fed to; a method is needed only where a frame of its kind comes."""
+
+    def start(self, now: float) -> Sequence[Event]:
+        """Hear of a new connection."""
+
+    def receive(self, data: bytes, /, now: float) -> Sequence[Event]:
+        """Take a frame or a message."""
+
+    def tick(self, now: float) -> Sequence[Event]:
+        """Hear the time."""
+
+    def disconnected(self, now: float, code: int | None, reason: str) -> Sequence[Event]:
+        """Hear of a connection's end."""
+
+    def fetched(self, fetch: Fetch, status: int, body: bytes, now: float) -> Sequence[Event]:
+        """Take the answer to a query of REST."""
+
+    def node_answered(self, picture: Any, now: float) -> Sequence[Event]:
+        """Take what a node answered."""
+
+
+def replay(
+    frames: Iterable[Frame],
+    sessions: ReplayedSession | Mapping[int, ReplayedSession],
+    *,
+    picture: Callable[[Frame], Any] | None = None,
+) -> Iterator[tuple[Frame, Sequence[Event]]]:
+    """Tell the sessions what was recorded, frame by frame, and yield each with what followed from it.
+
+    Parameters
+    ----------
+    frames : iterable of Frame
+        A `RecordingReader`.
+    sessions : ReplayedSession, or mapping of connection number to ReplayedSession
+        One for all connections, or one for each; frames of other connections are yielded without events.
+    picture : callable, optional
+        Given each unary answer of a node, returns what `node_answered` takes once it is complete, before that
+        None. Without it a node's answers are yielded without events.
+
+    Yields
+    ------
+    (Frame, sequence of Event)
+        Sent frames and notes have no events. A clock that went back is held at its latest time.
+    """
+    now = float("-inf")
+    for frame in frames:
+        now = max(now, seconds(frame.time))
+        session = sessions.get(frame.connection) if isinstance(sessions, Mapping) else sessions
+        yield frame, () if session is None else _told(session, frame, now, picture)
+
+
+def _told(
+    session: ReplayedSession, frame: Frame, now: float, picture: Callable[[Frame], Any] | None
+) -> Sequence[Event]:
+    """Tell a session of one frame."""
+    match frame.kind:
+        case "received" | "stream":
+            return session.receive(frame.data, now)
+        case "tick":
+            return session.tick(now)
+        case "opened":
+            return session.start(now)
+        case "closed":
+            return session.disconnected(now, frame.code, frame.name)
+        case "rest":
+            fetch = Fetch(frame.name, frame.request.decode())
+            return session.fetched(fetch, frame.code or 0, frame.data, now)
+        case "unary" if picture is not None:
+            answer = picture(frame)
+            return () if answer is None else session.node_answered(answer, now)
+        case _:
+            return ()
