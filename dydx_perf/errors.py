@@ -209,15 +209,34 @@ class VenueError(FeedError):
         The venue's own words.
     status : int or None
         Of an HTTP answer; None for a message on a connection.
+    code : str or None
+        The venue's own code: "GEOBLOCKED", "COMPLIANCE_BLOCKED".
+    retry_after : float or None
+        Seconds for which it wants to hear nothing.
     """
 
     message: str
     status: int | None
+    code: str | None
+    retry_after: float | None
 
-    def __init__(self, message: str, status: int | None = None) -> None:
-        super().__init__(message, status)
+    def __init__(
+        self,
+        message: str,
+        status: int | None = None,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, status, code, retry_after)
         self.message = message
         self.status = status
+        self.code = code
+        self.retry_after = retry_after
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether it may be answered later: there were too many questions, or the fault is the venue's."""
+        return self.status is not None and (self.status == 429 or self.status >= 500)
 
     def __str__(self) -> str:
         return self.message if self.status is None else f"{self.status}: {self.message}"

@@ -20,7 +20,7 @@ LINES = [
     {"errors", "screen"},
     {"exact", "ext"},
     {"kernel", "recording_format"},
-    {"units", "recording"},
+    {"units", "address", "recording"},
     {"market", "documents"},
     {"parameters"},
     {"chain_sources"},
