@@ -33,12 +33,7 @@ from dydx_perf.ext.book import BookStore, is_wide
 from dydx_perf.ext.crossing import Crossing
 from dydx_perf.ext.ranking import riskiest
 from dydx_perf.kernel import BASES, Risk
-from dydx_perf.market import (
-    Amount,
-    Basis,
-    checked_integer,
-    checked_source,
-)
+from dydx_perf.market import Amount, Basis, checked_integer, checked_source
 from dydx_perf.observers import Name, Observer, Observers, Threshold
 from dydx_perf.position import Position, checked_amount
 from dydx_perf.subaccount import Subaccount
@@ -350,20 +345,40 @@ class Book:
         balance = None if usdc is None else checked_amount("usdc", usdc, usdc_to_quote_quantums(usdc))
         held_usdc, held, held_height, held_basis = self._inputs(slot, name)
         changed = changed_rows(self._chain, held, positions, {} if leverage is None else leverage)
+        source = min(held_height, code[0]), max(held_basis, code[1])
+        return self._put(slot, held_usdc if balance is None else balance, held, changed, source)
+
+    def replace(self, subaccount: Subaccount) -> list[Crossing]:
+        """Put a subaccount of this chain, whole, where the one of that name is; its handle and observers stay.
+
+        Height and basis are the new one's. One that is not in the book yet is taken in.
+        """
+        name = subaccount.address, subaccount.number
+        if subaccount.chain is not self._chain or name not in self._store.slots:
+            return self.load([subaccount])
+        slot = self._store.slot(name)
+        held = self._inputs(slot, name)[1]
+        changed = {row[0]: (row[0], 0, 0, 0, 0) for row in held}
+        changed |= {row[0]: row for row in subaccount_rows(subaccount)}
+        source = -1 if subaccount.height is None else subaccount.height, BASES.index(subaccount.basis)
+        return self._put(slot, subaccount.usdc_quantums, held, list(changed.values()), source)
+
+    def _put(
+        self, slot: int, usdc: int, held: list[Row], changed: list[Row], source: tuple[int, int]
+    ) -> list[Crossing]:
+        """Write balance and rows of an account that holds `held`, all or nothing."""
         self._require_markets(changed)
-        balance = held_usdc if balance is None else balance
+        name = self._store.names[slot]
         rows = {row[0]: row for row in held} | {row[0]: row for row in changed}
-        beyond = is_beyond(balance, rows.values())
+        beyond = is_beyond(usdc, rows.values())
         # Where plain integers take over, or give back, every row is written.
         written = list(rows.values()) if beyond or self._store.is_beyond(slot) else changed
         self._store.require_room(0, self._store.places_needed(slot, written))
 
         def step() -> None:
             if beyond:
-                self._plain.inputs[name] = balance, [row for row in rows.values() if any(row[1:])]
-            self._store.update(
-                slot, balance, written, min(held_height, code[0]), max(held_basis, code[1]), beyond
-            )
+                self._plain.inputs[name] = usdc, [row for row in rows.values() if any(row[1:])]
+            self._store.update(slot, usdc, written, *source, beyond)
             if not beyond:
                 self._plain.inputs.pop(name, None)
 
