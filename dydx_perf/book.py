@@ -349,7 +349,7 @@ class Book:
         return self._put(slot, held_usdc if balance is None else balance, held, changed, source)
 
     def replace(self, subaccount: Subaccount) -> list[Crossing]:
-        """Put a subaccount of this chain, whole, where the one of that name is; its handle and observers stay.
+        """Put a subaccount, whole, where the one of that name is; its handle and observers stay.
 
         Height and basis are the new one's. One that is not in the book yet is taken in.
         """

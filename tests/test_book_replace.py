@@ -75,7 +75,7 @@ def test_handle_observers_and_thresholds_stay() -> None:
     book.replace(Subaccount(chain, *NAME, usdc=1000, positions={"BTC-USD": "0.01"}))
     handle = book.handle(NAME)
     book.watch(NAME, observer)
-    (crossing,) = book.replace(Subaccount(chain, *NAME, usdc=-10**6, positions={"ETH-USD": "1"}))
+    (crossing,) = book.replace(Subaccount(chain, *NAME, usdc=-(10**6), positions={"ETH-USD": "1"}))
     assert crossing.is_liquidation
     assert seen == [crossing]
     assert book.handle(NAME) == handle
