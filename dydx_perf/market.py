@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Literal, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
 
 from dydx_perf.errors import InputError
 from dydx_perf.exact.margin import adjusted_initial_margin_ppm, notional
@@ -334,6 +334,38 @@ class Market:
             initial_margin_ppm, maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap
         )
         self._change("liquidity_tier", height, basis, lambda p: replace(p, **tier))
+
+    def set_order_book(
+        self,
+        *,
+        step_base_quantums: int | None = None,
+        subticks_per_tick: int | None = None,
+        quantum_conversion_exponent: int | None = None,
+        status: str | None = None,
+    ) -> None:
+        """Set what is named of the order book: step, tick, status. Risk does not depend on it."""
+        given = {
+            "step_base_quantums": (step_base_quantums, UINT64_MAX),
+            "subticks_per_tick": (subticks_per_tick, UINT32_MAX),
+        }
+        changed: dict[str, Any] = {
+            name: checked_integer(name, value, 1, highest)
+            for name, (value, highest) in given.items()
+            if value is not None
+        }
+        if quantum_conversion_exponent is not None:
+            changed["quantum_conversion_exponent"] = checked_integer(
+                "quantum_conversion_exponent", quantum_conversion_exponent, -32, 32
+            )
+        if status is not None:
+            changed["status"] = checked_choice("status", status, STATUSES)
+        self._perpetual = replace(self._perpetual, clob_pair=replace(self.clob_pair, **changed))
+
+    def set_market_type(self, market_type: Literal["cross", "isolated"]) -> None:
+        """Say that the chain made an isolated market a cross one, or the other way round."""
+        checked_choice("market_type", market_type, ("cross", "isolated"))
+        code = MARKET_TYPE_ISOLATED if market_type == "isolated" else MARKET_TYPE_CROSS
+        self._perpetual = replace(self._perpetual, market_type=code)
 
     # -- what it is
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -347,6 +348,36 @@ def test_a_refused_change_of_a_market_changes_nothing(
 
 
 # --- the chain ---
+
+
+def test_the_order_book_and_the_type_of_a_market_can_change_and_its_risk_inputs_do_not() -> None:
+    """What is not named stays; a wrong value is refused by name and changes nothing."""
+    one = market(height=7, basis="chain")
+    before = one.perpetual
+    one.set_order_book(status="FINAL_SETTLEMENT", subticks_per_tick=7)
+    assert (one.status, one.clob_pair.subticks_per_tick) == ("FINAL_SETTLEMENT", 7)
+    one.set_order_book(step_base_quantums=3, quantum_conversion_exponent=-8)
+    pair = one.clob_pair
+    assert (pair.step_base_quantums, pair.quantum_conversion_exponent, pair.status) == (
+        3,
+        -8,
+        "FINAL_SETTLEMENT",
+    )
+    for name, value in {
+        "step_base_quantums": 0,
+        "subticks_per_tick": 2**32,
+        "quantum_conversion_exponent": 33,
+        "status": "OPEN",
+    }.items():
+        with pytest.raises(InputError, match=name):
+            one.set_order_book(**{name: value})  # type: ignore[arg-type]
+    assert one.clob_pair == pair
+    one.set_market_type("isolated")
+    assert one.is_isolated
+    with pytest.raises(InputError, match="market_type"):
+        one.set_market_type("both")  # type: ignore[arg-type]
+    one.set_market_type("cross")
+    assert (replace(one.perpetual, clob_pair=before.clob_pair), one.height) == (before, 7)
 
 
 def test_a_chain_finds_its_markets_by_ticker_and_by_perpetual_id() -> None:
