@@ -1,8 +1,8 @@
 """Python door of the order book by order: `OrderQueues`, the resting orders of one market in memory taken once.
 
 An id is the tuple (owner, number, client_id, order_flags, clob_pair_id). Prices are subticks, sizes base quantums, as
-messages have them: uint64, of which the book holds 1 to 2**63 - 1 and 0 to 2**63 - 1. `is_bid` names a side. What is read leaves out orders of which nothing is left,
-unless it says otherwise; arrays are copies.
+messages have them: uint64, of which the book holds 1 to 2**63 - 1 and 0 to 2**63 - 1. `is_bid` names a side. What is
+read leaves out orders of which nothing is left, unless it says otherwise; arrays are copies.
 
 Hazards: a figure says what the orders give, whole or not; `not_whole` says which. One thread changes a book.
 """

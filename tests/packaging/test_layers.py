@@ -24,7 +24,7 @@ LINES = [
     {"market", "documents"},
     {"parameters"},
     {"chain_sources"},
-    {"chain", "position", "liquidation"},
+    {"chain", "position", "liquidation", "book_prices"},
     {"pnl", "order", "history", "orderbook"},
     {"subaccount"},
     {"parent", "explain", "forecast", "limits", "scenario"},
