@@ -323,7 +323,6 @@ class Book:
         leverage: Mapping[str, int] | None = None,
         height: int | None = None,
         basis: Basis | None = None,
-        whole: bool = False,
     ) -> list[Crossing]:
         """Change what is named of one account, all or nothing; the rest stays.
 
@@ -339,17 +338,12 @@ class Book:
             with positions.
         height, basis : optional
             Of what is named; the oldest and the weakest of the parts hold for the whole account.
-        whole : bool
-            What is named is all there is: the rest goes, and with it where it was from.
         """
         slot = self._store.slot(account)
         name = self._store.names[slot]
         code = checked_source(height, basis)
         balance = None if usdc is None else checked_amount("usdc", usdc, usdc_to_quote_quantums(usdc))
         held_usdc, held, held_height, held_basis = self._inputs(slot, name)
-        if whole:
-            held_usdc, held_height, held_basis = 0, *code
-            held = [(row[0], 0, 0, 0, 0) for row in held]
         changed = changed_rows(self._chain, held, positions, {} if leverage is None else leverage)
         source = min(held_height, code[0]), max(held_basis, code[1])
         return self._put(slot, held_usdc if balance is None else balance, held, changed, source)
@@ -378,7 +372,7 @@ class Book:
         rows = {row[0]: row for row in held} | {row[0]: row for row in changed}
         beyond = is_beyond(usdc, rows.values())
         # Where plain integers take over, or give back, every row is written.
-        written = list(rows.values()) if whole or beyond or self._store.is_beyond(slot) else changed
+        written = list(rows.values()) if beyond or self._store.is_beyond(slot) else changed
         self._store.require_room(0, self._store.places_needed(slot, written))
 
         def step() -> None:

@@ -73,23 +73,6 @@ def test_a_risk_says_where_its_inputs_are_from() -> None:
     assert (held[A].height, held[A].basis) == (12, "chain")
 
 
-def test_a_whole_update_leaves_nothing_of_what_was_held_nor_of_where_it_was_from() -> None:
-    """Positions, chosen fractions, balance: what is not named is gone; height and basis are the new ones."""
-    held = book()
-    held.add(long(held))
-    held.update(A, positions={ETH: "1"}, leverage={BTC: 500_000})
-    held.update(A, usdc="5", height=12, whole=True)
-    assert (held[A], held.used["positions"]) == (Risk.from_integers(5_000_000, 0, 0, 12, "chain"), 0)
-    held.update(A, positions={ETH: "1"}, height=9, basis="estimate", whole=True)
-    assert held.subaccount(A).usdc == 0
-    assert held.subaccount(A).leverage_choices == {}
-    held.update(A, positions={ETH: "1"}, usdc="3", height=14, whole=True)
-    assert (held.subaccount(A).height, held.subaccount(A).basis) == (14, "chain")
-    with pytest.raises(UnknownMarketError):
-        held.update(A, positions={"NOPE-USD": "1"}, whole=True)
-    assert held.subaccount(A).usdc == 3
-
-
 def test_a_book_and_a_subaccount_say_the_same() -> None:
     held = book()
     account = long(held)

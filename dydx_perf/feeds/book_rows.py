@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from dydx_perf.book import Book
 from dydx_perf.ext.crossing import Crossing
+from dydx_perf.kernel import BASES
 from dydx_perf.observers import Name
-from dydx_perf.position import Position
 from dydx_perf.subaccount import Subaccount
-from dydx_perf.units import to_decimal
 
 __all__ = ["held_rows", "held_usdc", "put_account"]
+
+ESTIMATE = BASES.index("estimate")
 
 
 def held_rows(book: Book, name: Name) -> dict[str, tuple[int, int]]:
@@ -29,15 +30,12 @@ def held_usdc(book: Book, name: Name) -> int:
 
 
 def put_account(
-    book: Book,
-    name: Name,
-    usdc_quantums: int,
-    quantums: Mapping[str, int],
-    height: int | None,
+    book: Book, name: Name, usdc_quantums: int, quantums: Mapping[str, int], height: int | None
 ) -> list[Crossing]:
     """Write a whole account: every position settled to its market's present index, as an estimate.
 
-    Chosen margin fractions stay: only their owner changes them, and no indexer tells them.
+    Chosen margin fractions stay: only their owner changes them, and no indexer tells them. An isolated market
+    beside others is taken as it is told: the market may have become a cross one a moment ago.
 
     Raises
     ------
@@ -48,17 +46,14 @@ def put_account(
     """
     if name not in book:
         book.add(Subaccount(book.chain, *name))
-    return book.update(
-        name,
-        usdc=to_decimal(usdc_quantums, -6),
-        positions=positions_of(book, quantums.items()),
-        leverage={ticker: ppm for ticker, (_, ppm) in held_rows(book, name).items() if ppm},
-        height=height,
-        basis="estimate",
-        whole=True,
-    )
-
-
-def positions_of(book: Book, quantums: Iterable[tuple[str, int]]) -> list[Position]:
-    """Return positions that are settled now."""
-    return [Position(book.chain[ticker], quantums=size) for ticker, size in quantums if size]
+    slot = book._store.slot(name)
+    held = book._inputs(slot, name)[1]
+    chosen = {row[0]: row[4] for row in held}
+    rows = {market: (market, 0, 0, 0, ppm) for market, ppm in chosen.items()}
+    for ticker, size in quantums.items():
+        if size:
+            market = book.chain[ticker]
+            ppm = chosen.get(market._index, 0)
+            rows[market._index] = (market._index, size, market.funding_index, 0, ppm)
+    source = -1 if height is None else height, ESTIMATE
+    return book._put(slot, usdc_quantums, held, list(rows.values()), source)
