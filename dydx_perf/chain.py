@@ -156,6 +156,9 @@ class Chain:
         clob_pairs: Iterable[Any] = (),
         liquidations_config: Any = None,
         perpetuals_params: Any = None,
+        fee_tiers: Iterable[Any] | None = None,
+        equity_tiers: Any = None,
+        rate_limits: Any = None,
         height: int | None = None,
         time: object = None,
     ) -> Self:
@@ -165,6 +168,10 @@ class Chain:
         ----------
         perpetuals, liquidity_tiers, market_prices, clob_pairs : iterables of messages
             `Perpetual`, `LiquidityTier`, `MarketPrice`, `ClobPair` as the queries give them.
+        liquidations_config, perpetuals_params, equity_tiers, rate_limits : messages, optional
+            `LiquidationsConfig`, `Params`, `EquityTierLimitConfiguration`, `BlockRateLimitConfiguration`.
+        fee_tiers : iterable of messages, optional
+            `PerpetualFeeTier`.
         height : int, optional
             Block they were all read at. With it the basis is "chain", without it "estimate".
 
@@ -185,6 +192,9 @@ class Chain:
                 perpetuals_params,
                 height,
                 time,
+                fee_tiers=fee_tiers,
+                equity_tiers=equity_tiers,
+                rate_limits=rate_limits,
             )
         )
 

@@ -10,7 +10,8 @@ indexer          "estimate" none                   price exponents, perpetual id
                                                    funding indices, impact notionals: 0; protocol
                                                    parameters: those of the mainnet genesis
 node, height     "chain"    as given               clob pairs: see `node_state`; liquidations config and
-                                                   perpetuals params: those of the mainnet genesis
+                                                   perpetuals params: those of the mainnet genesis; fee
+                                                   and equity tiers, rate limits: none
 node, no height  "estimate" none                   the same
 ================ ========== ====================== =======================================================
 
@@ -210,6 +211,10 @@ def node_state(
     perpetuals_params: object = None,
     height: int | None = None,
     time: object = None,
+    *,
+    fee_tiers: object = None,
+    equity_tiers: object = None,
+    rate_limits: object = None,
 ) -> ChainState:
     """Read the messages of a node's queries, or the mappings of its REST gateway: the same names.
 
@@ -224,9 +229,9 @@ def node_state(
         clob_pairs=Field("clob_pairs", clob_pairs),
         liquidations_config=Field("liquidations_config", liquidations_config),
         perpetuals_params=Field("perpetuals_params", perpetuals_params),
-        fee_tiers=Field("fee_tiers", None),
-        equity_tiers=Field("equity_tier_limit_config", None),
-        rate_limits=Field("block_rate_limit_config", None),
+        fee_tiers=Field("fee_tiers", fee_tiers),
+        equity_tiers=Field("equity_tiers", equity_tiers),
+        rate_limits=Field("rate_limits", rate_limits),
         height=height,
         time=time,
         description="messages of a node",

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import os
 import random
-import struct
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +10,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from stream_judge import StreamOrderbookUpdatesResponse, encoded, expected, fill_at_random, unknown_field
+from stream_samples import SAMPLES, constructed, recorded
 
 from dydx_perf import FrameError
 from dydx_perf.ext.stream import StreamScanner
@@ -25,14 +21,6 @@ COUNTS = "as many fill amounts as orders were expected"
 STRICTER = {GROUP, COUNTS}
 
 
-def shared_samples() -> Path | None:
-    """Find the recorded samples, beside the repository or where told."""
-    told = os.environ.get("DYDX_PERF_SHARED")
-    folder = (Path(told) if told else Path(__file__).resolve().parents[3] / "shared") / "samples" / "grpc"
-    return folder if (folder / "recorded_stream.bin").is_file() else None
-
-
-SAMPLES = shared_samples()
 SCANNER = StreamScanner()
 
 
@@ -87,30 +75,17 @@ def response(seed: int, density: float = 0.7) -> StreamOrderbookUpdatesResponse:
 
 if SAMPLES is not None:
 
-    def recorded() -> list[bytes]:
-        raw = (SAMPLES / "recorded_stream.bin").read_bytes()
-        found, at = [], 0
-        while at < len(raw):
-            (length,) = struct.unpack_from(">I", raw, at + 6)
-            found.append(raw[at + 10 : at + 10 + length])
-            at += 10 + length
-        return found
-
-    def constructed() -> list[bytes]:
-        lines = (SAMPLES / "constructed_stream.jsonl").read_text("utf-8").splitlines()
-        return [base64.b64decode(json.loads(line)["base64"]) for line in lines]
-
     def test_every_recorded_message_reads_as_v4_proto_reads_it() -> None:
         """35 messages of mainnet, one of 404 KB."""
-        messages = recorded()
+        messages = [message for _, message in recorded()]
         assert len(messages) == 35
         assert all(agree(message) for message in messages)
 
     def test_every_constructed_message_reads_as_v4_proto_reads_it() -> None:
         """Every kind of update."""
-        assert all(agree(message) for message in constructed())
+        assert all(agree(message) for message in constructed().values())
 
-    @pytest.mark.parametrize("message", constructed())
+    @pytest.mark.parametrize("message", constructed().values(), ids=constructed())
     def test_a_constructed_message_cut_at_every_byte_or_with_a_bit_turned_is_judged_alike(
         message: bytes,
     ) -> None:
