@@ -34,7 +34,7 @@ LINES = [
     {"book_inputs", "book_memory"},
     {"book"},
     {"snapshot", "generated", "messages"},
-    {"feeds"},
+    {"feeds", "protection"},
     {"dydx_perf"},
     {"recorded", "verify", "show_book"},
     {"account_files"},
