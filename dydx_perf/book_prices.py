@@ -388,7 +388,10 @@ class PricedBook:
 
     def _subticks(self, price: Amount) -> int:
         pair = self._market.clob_pair
-        return price_to_subticks(price, self._market.atomic_resolution, pair.quantum_conversion_exponent)
+        subticks = price_to_subticks(price, self._market.atomic_resolution, pair.quantum_conversion_exponent)
+        if subticks == 0:
+            raise InputError("price", price, "above zero")
+        return subticks
 
     def _orders(self, bids: bool) -> list[BookOrder]:
         """List what the chain's rules walk; a level is one order where the book does not know of orders."""
