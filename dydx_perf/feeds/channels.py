@@ -24,7 +24,7 @@ from dydx_perf.feeds.accounts import Accounts
 from dydx_perf.feeds.deadlines import Deadlines
 from dydx_perf.feeds.envelope import DataMessage
 from dydx_perf.feeds.events import BlockSeen, Event
-from dydx_perf.feeds.levels import OrderBookFeed
+from dydx_perf.feeds.levels import OrderBooks
 from dydx_perf.feeds.markets import MarketFeed, MarketMessage
 from dydx_perf.feeds.reconcile import Reconciler
 from dydx_perf.feeds.subscriptions import (
@@ -73,14 +73,13 @@ class Channels:
         self, book: Book, doubts: Doubts, deadlines: Deadlines, *, can_fetch: bool, can_ask_node: bool
     ) -> None:
         self._doubts = doubts
-        self._deadlines = deadlines
         self.accounts = Accounts(book, doubts)
         self.markets = MarketFeed(book, doubts, deadlines)
         self.reconciler = Reconciler(
             book, self.accounts, doubts, deadlines, can_fetch=can_fetch, can_ask_node=can_ask_node
         )
         self.followers = [self]  # sessions whose accounts hold positions in these markets
-        self.books: dict[str, OrderBookFeed] = {}
+        self.books = OrderBooks(book.chain, deadlines.refresh_book)
         self.trades: dict[str, TradeIds] = {}
         self.height: int | None = None
         self.block_time = ""
@@ -150,8 +149,7 @@ class Channels:
             case Markets():
                 self.markets.lost(code)
             case OrderBookOf():
-                if subscription.ticker in self.books:
-                    self.books[subscription.ticker].lost()
+                self.books.lost(subscription.ticker)
 
     def forget(self, subscription: Subscription, others: Iterable[Subscription]) -> list[Event]:
         """Drop what is held of a subscription, but not the accounts that others cover."""
@@ -172,7 +170,7 @@ class Channels:
             case Markets():
                 self.markets.lost("gap")
             case OrderBookOf():
-                self.books.pop(subscription.ticker, None)
+                self.books.forget(subscription.ticker)
             case TradesOf():
                 self.trades.pop(subscription.ticker, None)
         return events
@@ -252,19 +250,12 @@ class Channels:
         for ticker in new:
             for follower in self.followers:
                 events += follower.accounts.market_came(ticker)
+                follower.books.market_came(ticker)
         return events
 
     def _levels(self, ticker: str, parts: list[Part], now: float, *, is_snapshot: bool) -> list[Event]:
         levels = [read_levels(*part) for part in parts]
-        book = self.books.get(ticker)
-        if book is None:
-            book = self.books[ticker] = OrderBookFeed(ticker)
-        if is_snapshot:
-            book.replace(*levels[0], now)
-            book.refresh_at = now + self._deadlines.refresh_book
-        else:
-            for bids, asks in levels:
-                book.update(bids, asks, now)
+        self.books.apply(ticker, levels, now, is_snapshot=is_snapshot)
         return []
 
     def _blocks(self, parts: list[Part], key: str, now: float) -> list[Event]:

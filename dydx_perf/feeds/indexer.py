@@ -41,7 +41,6 @@ from dydx_perf.feeds.events import (
     Unsubscribed,
     VenueRefused,
 )
-from dydx_perf.feeds.levels import OrderBookFeed
 from dydx_perf.feeds.markets import MARKETS
 from dydx_perf.feeds.subscriptions import (
     BlockHeight,
@@ -54,6 +53,7 @@ from dydx_perf.feeds.subscriptions import (
 )
 from dydx_perf.feeds.trust import Bound, Doubts, WatchedRisk
 from dydx_perf.observers import Name
+from dydx_perf.orderbook import OrderBook
 
 __all__ = ["IndexerSession"]
 
@@ -232,10 +232,10 @@ class IndexerSession:
             self._connection.next_deadline,
             channels.reconciler.next_deadline,
             channels.markets.next_deadline(self._held_tickers()),
+            channels.books.next_deadline,
         ]
         if channels.block_at is not None and not self.doubts.holds(CHAIN, "halted_chain"):
             deadlines.append(channels.block_at + self._deadlines.halt)
-        deadlines += [book.refresh_at for book in channels.books.values()]
         return min((at for at in deadlines if at is not None), default=None)
 
     def tick(self, now: float) -> list[Event]:
@@ -254,10 +254,8 @@ class IndexerSession:
             self._out += connection.reconnect("a subscribe was not answered")
         self._out += connection.pump(now)
         self._out += self._channels.reconciler.tick(now, self._is_live)
-        for ticker, book in self._channels.books.items():
-            if book.refresh_at <= now:
-                book.refresh_at = now + self._deadlines.refresh_book
-                self._out += connection.renew(connection.lines[OrderBookOf(ticker).key], now)
+        for ticker in self._channels.books.due(now):
+            self._out += connection.renew(connection.lines[OrderBookOf(ticker).key], now)
         return self._take()
 
     def _is_live(self, name: Name) -> bool:
@@ -288,8 +286,8 @@ class IndexerSession:
         """Return the indexer's own row of a market, with its statistics; empty: none came."""
         return self._pricing._channels.markets.row(ticker)
 
-    def order_book(self, ticker: str) -> OrderBookFeed | None:
-        """Return the order book of a market that is subscribed to; None: no snapshot has come."""
+    def order_book(self, ticker: str) -> OrderBook | None:
+        """Return the order book of a market; None: no snapshot has come, or the market is not known."""
         return self._channels.books.get(ticker)
 
     @property

@@ -1,63 +1,106 @@
-"""The indexer's order book of one market: levels by price, each with the order of its arrival."""
+"""Order books of a session, each on its market as soon as that is known."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from decimal import Decimal
 
+from dydx_perf.chain import Chain
 from dydx_perf.feeds.trades import Level
+from dydx_perf.orderbook import OrderBook
 
-__all__ = ["OrderBookFeed"]
+__all__ = ["OrderBooks"]
+
+#: messages that wait for their market; after more of them a new snapshot is asked for
+MAX_WAITING = 10_000
+
+Message = tuple[bool, list[tuple[list[Level], list[Level]]], float]
 
 
-class OrderBookFeed:
-    """Levels of one market, as told, and the view of them in which bids and asks do not cross.
+class OrderBooks:
+    """Order books by ticker.
 
-    Attributes
+    Parameters
     ----------
-    is_whole : bool
-        False: messages were lost since the snapshot.
-    refresh_at : float
-        When it is subscribed to anew.
+    chain : Chain
+        Has the markets, sooner or later.
+    refresh : float
+        Seconds after which a book is subscribed to anew: the venue deletes levels without a message.
     """
 
-    def __init__(self, ticker: str) -> None:
-        self.ticker = ticker
-        self.is_whole = False
-        self.refresh_at = 0.0
-        self._sides: tuple[dict[Decimal, tuple[Decimal, int]], ...] = ({}, {})
-        self._arrival = 0
+    def __init__(self, chain: Chain, refresh: float) -> None:
+        self._chain = chain
+        self._refresh = refresh
+        self._books: dict[str, OrderBook] = {}
+        self._waiting: dict[str, list[Message]] = {}
+        self._due: dict[str, float] = {}
 
-    def replace(self, bids: Iterable[Level], asks: Iterable[Level], now: float) -> None:
-        """Take a snapshot."""
-        self._sides = ({}, {})
-        self.is_whole = True
-        self.update(bids, asks, now)
+    def get(self, ticker: str) -> OrderBook | None:
+        """Return a book; None: it has had no snapshot, or its market is not known."""
+        return self._books.get(ticker)
 
-    def update(self, bids: Iterable[Level], asks: Iterable[Level], now: float) -> None:
-        """Set levels to absolute sizes; 0 deletes one."""
-        self._arrival += 1
-        for side, levels in zip(self._sides, (bids, asks), strict=True):
-            for price, size in levels:
-                if size:
-                    side[price] = size, self._arrival
-                else:
-                    side.pop(price, None)
+    def apply(
+        self, ticker: str, parts: list[tuple[list[Level], list[Level]]], now: float, *, is_snapshot: bool
+    ) -> None:
+        """Apply a message of one element or several.
 
-    def lost(self) -> None:
-        """Messages were lost."""
-        self.is_whole = False
+        Raises
+        ------
+        InputError
+            A level that the market cannot have; nothing was applied.
+        """
+        if is_snapshot:
+            self._due[ticker] = now + self._refresh
+        if ticker not in self._chain:
+            waiting = self._waiting.setdefault(ticker, [])
+            waiting.append((is_snapshot, parts, now))
+            if len(waiting) > MAX_WAITING:
+                self._waiting[ticker] = []
+                self._due[ticker] = now
+            return
+        book = self._books.get(ticker)
+        if book is None:
+            book = OrderBook(self._chain[ticker])
+        if is_snapshot:
+            book.replace(*parts[0], time=now)
+            self._books[ticker] = book
+            return
+        read = [[(True, bids), (False, asks)] for bids, asks in parts]
+        elements = [
+            [(is_bid, *book._read(*level)) for is_bid, levels in sides for level in levels] for sides in read
+        ]
+        for levels in elements:
+            book.next_arrival(time=now)
+            for level in levels:
+                book.levels.set_level(*level)
 
-    def uncrossed(self) -> tuple[list[Level], list[Level]]:
-        """Return bids and asks, best first: of two levels that cross the older one is left out."""
-        bids = sorted(self._sides[0].items(), reverse=True)
-        asks = sorted(self._sides[1].items())
-        at = [0, 0]
-        while at[0] < len(bids) and at[1] < len(asks) and bids[at[0]][0] >= asks[at[1]][0]:
-            (_, (bid_size, bid_arrival)), (_, (ask_size, ask_arrival)) = bids[at[0]], asks[at[1]]
-            older_is_bid = (bid_arrival, bid_size) < (ask_arrival, ask_size)
-            at[0 if older_is_bid else 1] += 1
-        return (
-            [(price, size) for price, (size, _) in bids[at[0] :]],
-            [(price, size) for price, (size, _) in asks[at[1] :]],
-        )
+    def market_came(self, ticker: str) -> None:
+        """Apply what waited for its market; what that market cannot have asks for a new snapshot."""
+        messages = self._waiting.pop(ticker, [])
+        if messages and not messages[0][0]:
+            self._due[ticker] = messages[-1][2]  # the snapshot before them was given up
+            return
+        for is_snapshot, parts, now in messages:
+            self.apply(ticker, parts, now, is_snapshot=is_snapshot)
+
+    def lost(self, ticker: str) -> None:
+        """Say that messages were lost: the book is not whole until the next snapshot."""
+        self._waiting.pop(ticker, None)
+        if ticker in self._books:
+            self._books[ticker].mark_gap()
+
+    def forget(self, ticker: str) -> None:
+        """Keep a book no more."""
+        for held in (self._books, self._waiting, self._due):
+            held.pop(ticker, None)
+
+    def due(self, now: float) -> Iterable[str]:
+        """Return the books that are to be subscribed to anew, each once."""
+        for ticker, at in list(self._due.items()):
+            if at <= now:
+                self._due[ticker] = now + self._refresh
+                yield ticker
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When `due` has one."""
+        return min(self._due.values(), default=None)
