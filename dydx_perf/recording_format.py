@@ -32,7 +32,9 @@ __all__ = [
     "packed_header",
 ]
 
-FrameKind = Literal["received", "sent", "opened", "closed", "rest", "unary", "stream", "tick", "note"]
+FrameKind = Literal[
+    "received", "sent", "opened", "closed", "rest", "unary", "stream", "tick", "note", "ping"
+]  # fmt: skip
 
 KINDS: tuple[FrameKind, ...] = get_args(FrameKind)
 CODES = {kind: code for code, kind in enumerate(KINDS)}
@@ -63,10 +65,11 @@ class Frame(NamedTuple):
         Nanoseconds of the recorder's clock when it came.
     kind : str
         "received" or "sent": a frame of a WebSocket, in `data`. "opened": a connection; `name` is the
-        address. "closed": `code` is the close code and `name` the reason. "rest": `name` is the path,
-        `request` why it was asked, `code` the status and `data` the body. "unary": `name` is the method,
-        `request` and `data` the messages, `code` the status. "stream": `name` is the method, `data` a
-        message. "tick": the session was told the time. "note": `name` and `data` are the caller's own.
+        address. "closed": `code` is the close code and `name` the reason. "ping": something came that is no
+        message. "rest": `name` is the path, `request` why it was asked, `code` the status and `data` the
+        body. "unary": `name` is the method, `request` and `data` the messages, `code` the status. "stream":
+        `name` is the method, `data` a message. "tick": the session was told the time. "note": `name` and
+        `data` are the caller's own.
     connection : int
         Number of the connection, 0 to 2**32 - 1.
     name : str

@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 from book_cases import BTC, ETH, A, B, book, long
+from feed_cases import MARKETS_BODY, OWNER, Wire, frame, new_book, position, snapshot, usdc
 
 from dydx_perf import Book
+from dydx_perf.errors import FeedError, FrameError
 from dydx_perf.feeds.events import BlockSeen, Event, Fetch, Reconnect, Send
+from dydx_perf.feeds.indexer import IndexerSession
 from dydx_perf.feeds.replay import replay
-from dydx_perf.recording import Frame, RecordingReader, RecordingWriter, seconds
+from dydx_perf.feeds.subscriptions import Markets, SubaccountOf
+from dydx_perf.recording import Frame, FrameKind, RecordingReader, RecordingWriter, seconds
 
 
 class Session:
@@ -35,6 +39,9 @@ class Session:
     def tick(self, now: float) -> Sequence[Event]:
         self.log.append(("tick", now))
         return []
+
+    def heard(self, now: float) -> None:
+        self.log.append(("heard", now))
 
     def disconnected(self, now: float, code: int | None, reason: str) -> Sequence[Event]:
         self.log.append(("disconnected", now, code, reason))
@@ -63,10 +70,14 @@ def lived(seed: int, writer: RecordingWriter) -> tuple[Session, list[list[Event]
     for _ in range(120):
         time += rng.randrange(1, 10**9)
         now = seconds(time)
-        match rng.randrange(8):
+        match rng.randrange(9):
             case 0:
                 writer.append(Frame(time, "tick"))
                 followed.append(list(one.tick(now)))
+            case 3:
+                writer.append(Frame(time, "ping"))
+                one.heard(now)
+                followed.append([])
             case 1:
                 code = rng.choice([None, 1006, 1008])
                 writer.append(Frame(time, "closed", name="gone", code=code))
@@ -142,3 +153,99 @@ def test_answers_of_a_node_are_told_when_the_picture_is_complete():
     assert one.log == [("node", (b"0", b"1"), 1e-9), ("node", (b"0", b"1", b"2", b"3"), 3e-9)]
     assert [events for _, events in replay(frames, one)] == [()] * 4
     assert len(one.log) == 2
+
+
+# ---- the indexer's own session
+
+
+class RecordedWire(Wire):
+    """A wire that writes down what it tells its session, and tells it the recorded times."""
+
+    def __init__(self, writer: RecordingWriter) -> None:
+        self.writer = writer
+        super().__init__(Markets(), SubaccountOf(OWNER, 0), seed=3)
+
+    def note(self, kind: FrameKind, data: bytes = b"", **more: Any) -> float:
+        self.time = max(getattr(self, "time", 0), round(self.now * 10**9)) + 1
+        self.writer.append(Frame(self.time, kind, data=data, **more))
+        self.now = seconds(self.time)
+        return self.now
+
+    def say(self, message: dict[str, Any], number: int | None = None) -> list[Event]:
+        if number is None:
+            self.number += 1
+            number = self.number
+        data = frame({**message, "message_id": number})
+        events = list(self.session.receive(data, self.note("received", data)))
+        self.events += events
+        return events
+
+    def start(self) -> list[dict[str, Any]]:
+        self.events += self.session.start(self.note("opened", name="wss://indexer"))
+        self.number = -1
+        self.say({"type": "connected", "connection_id": "c"})
+        return []
+
+    def live(self, rng: random.Random) -> None:
+        """A life with prices, updates, silence, garbage, answers and a lost connection."""
+        self.start()
+        self.subscribed("v4_markets", None, MARKETS_BODY)
+        held = snapshot(balance=usdc("8000", "SHORT"), positions=[position(BTC, "0.1")])
+        self.subscribed("v4_subaccounts", f"{OWNER}/0", held)
+        self.heights()
+        for height in range(101, 160):
+            self.now += rng.random()
+            match rng.randrange(8):
+                case 0:
+                    self.events += self.session.tick(self.note("tick"))
+                case 1:
+                    self.session.heard(self.note("ping"))
+                case 2:
+                    self.block(height)
+                case 3:
+                    for ask in [event for event in self.events if isinstance(event, Fetch)][-1:]:
+                        now = self.note("rest", b"{}", name=ask.path, request=ask.why.encode(), code=500)
+                        self.events += self.session.fetched(ask, 500, b"{}", now)
+                case 4:
+                    rows = [position(BTC, str(rng.randrange(-9, 9) / 100))]
+                    self.data(
+                        "v4_subaccounts",
+                        f"{OWNER}/0",
+                        [{"perpetualPositions": rows, "blockHeight": str(height)}],
+                    )
+                case _:
+                    price = {
+                        "oraclePrice": str(rng.randrange(70000, 95000)),
+                        "effectiveAtHeight": str(height),
+                    }
+                    self.data("v4_markets", None, [{"oraclePrices": {BTC: price | {"marketId": 0}}}])
+        with pytest.raises(FrameError):
+            self.session.receive(b"garbage", self.note("received", b"garbage"))
+        self.events += self.session.tick(self.note("tick"))
+        self.events += self.session.disconnected(self.note("closed", name="lost", code=1006), 1006, "lost")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_session_of_the_indexer_lives_the_same_life_again(seed):
+    """Twice: the same events, the same doubts, the same risk, and the book equal to the last bit."""
+    file = io.BytesIO()
+    with RecordingWriter(file, block_bytes=2000) as writer:
+        wire = RecordedWire(writer)
+        wire.live(random.Random(seed))
+    for _ in range(2):
+        twin = IndexerSession([Markets(), SubaccountOf(OWNER, 0)], into=new_book(), seed=3)
+        refusals: list[bytes] = []
+
+        def refused(one: Frame, error: FeedError, refusals: list[bytes] = refusals) -> None:
+            refusals.append(one.data)
+
+        events: list[Event] = []
+        for _, told in replay(RecordingReader(file), twin, refused=refused):
+            events += told
+        assert events == wire.events
+        assert refusals == [b"garbage"]
+        assert twin.book.to_bytes() == wire.book.to_bytes()
+        assert twin.next_deadline == wire.session.next_deadline
+        assert twin.risk(OWNER, 0, wire.now) == wire.session.risk(OWNER, 0, wire.now)
+    with pytest.raises(FrameError):
+        list(replay(RecordingReader(file), IndexerSession([Markets()], into=new_book())))

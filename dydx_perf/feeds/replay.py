@@ -2,7 +2,9 @@
 
 Nothing sleeps: who wants the recorded pace waits between the frames that `replay` yields. A session of the
 same subscriptions on an equal book goes through the states of the recorded one if the recorder wrote each
-frame in the order in which it told the session, told it the frame's own `seconds`, and wrote each tick, too.
+frame in the order in which it told the session, told it the frame's own `seconds`, and wrote each tick and
+each ping, too. What was subscribed to later stands in notes of the recorder's own, to be carried out as they
+come.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from dydx_perf.errors import FeedError
 from dydx_perf.feeds.events import Event, Fetch
 from dydx_perf.recording import Frame, seconds
 
@@ -28,6 +31,9 @@ class ReplayedSession(Protocol):
     def tick(self, now: float) -> Sequence[Event]:
         """Hear the time."""
 
+    def heard(self, now: float) -> None:
+        """Hear of what is no message."""
+
     def disconnected(self, now: float, code: int | None, reason: str) -> Sequence[Event]:
         """Hear of a connection's end."""
 
@@ -43,6 +49,7 @@ def replay(
     sessions: ReplayedSession | Mapping[int, ReplayedSession],
     *,
     picture: Callable[[Frame], Any] | None = None,
+    refused: Callable[[Frame, FeedError], None] | None = None,
 ) -> Iterator[tuple[Frame, Sequence[Event]]]:
     """Tell the sessions what was recorded, frame by frame, and yield each with what followed from it.
 
@@ -55,6 +62,9 @@ def replay(
     picture : callable, optional
         Given each unary answer of a node, returns what `node_answered` takes once it is complete, before that
         None. Without it a node's answers are yielded without events.
+    refused : callable
+        Given a frame and what the session raised for it, as it did when it was recorded; the replay goes on.
+        Without it the error is raised, and the replay ends.
 
     Yields
     ------
@@ -65,7 +75,15 @@ def replay(
     for frame in frames:
         now = max(now, seconds(frame.time))
         session = sessions.get(frame.connection) if isinstance(sessions, Mapping) else sessions
-        yield frame, () if session is None else _told(session, frame, now, picture)
+        events: Sequence[Event] = ()
+        if session is not None:
+            try:
+                events = _told(session, frame, now, picture)
+            except FeedError as error:
+                if refused is None:
+                    raise
+                refused(frame, error)
+        yield frame, events
 
 
 def _told(
@@ -77,6 +95,9 @@ def _told(
             return session.receive(frame.data, now)
         case "tick":
             return session.tick(now)
+        case "ping":
+            session.heard(now)
+            return ()
         case "opened":
             return session.start(now)
         case "closed":
