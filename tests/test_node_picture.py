@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from node_answers import ADDRESS, HEIGHT, account, answers, leverage, picture
 
-from dydx_perf import Book, Chain, InputError, Market, Position, Subaccount
+from dydx_perf import Book, Chain, InputError, Market, Position, Subaccount, UnknownMarketError
 from dydx_perf.feeds.node import Gate, NodePicture
 from dydx_perf.feeds.node_queries import fund_address, queries
 from dydx_perf.parameters import EquityTier, FeeTier, RateLimit
@@ -222,7 +222,8 @@ def test_a_book_becomes_the_nodes_own() -> None:
     handle = book.handle(ALICE)
     done = found.apply_to(book)
     assert dict(done.accounts) == {ALICE: True, BOB: False}
-    assert (done.height, done.new_markets, dict(done.changes), dict(done.refused)) == (HEIGHT, (), {}, {})
+    assert (done.height, done.new_markets, done.changes, done.refused) == (HEIGHT, (), {}, {})
+    assert (done.failures, done.observer_errors) == ({}, ())
     wanted = found.subaccount(*ALICE, found.chain())
     assert (book[ALICE], book[ALICE].basis, book[ALICE].height) == (wanted.risk, "chain", HEIGHT)
     assert book.subaccount(ALICE).state == wanted.state
@@ -247,7 +248,8 @@ def test_a_market_that_the_book_lacks_comes_in_while_there_is_room() -> None:
     found = picture({ALICE: (ALICE_HOLDS, leverage())})
     small = book_of(picture(bodies=few).chain(), max_markets=1)
     done = found.apply_to(small)
-    assert set(done.refused) == {"market ETH-USD", "market BOME-USD", f"account {ADDRESS}/0"}
+    assert set(done.refused) == {"ETH-USD", "BOME-USD"}
+    assert isinstance(done.failures[ALICE], UnknownMarketError)
     assert ALICE not in small
     book = book_of(chain)
     done = found.apply_to(book)
@@ -308,12 +310,12 @@ def test_a_price_in_other_units_is_the_same_price_or_is_refused() -> None:
     done = picture().apply_to(book_of(finer))
     assert finer["BTC-USD"].oracle_price.decimal == picture().chain()["BTC-USD"].oracle_price.decimal
     assert done.changes["BTC-USD"]["price_exponent"] == (-7, -5)
-    assert "market BTC-USD" not in done.refused
+    assert "BTC-USD" not in done.refused
     coarser = other_exponent(0, "1")
     bodies = answers()
     bodies["market_prices"]["market_prices"][0]["price"] = "8993152001"
     done = picture(bodies=bodies).apply_to(book_of(coarser))
-    assert "exponent" in done.refused["market BTC-USD"]
+    assert "exponent" in done.refused["BTC-USD"]
     assert coarser["BTC-USD"].oracle_price.decimal == 1
     assert coarser["BTC-USD"].height is None
 
@@ -334,7 +336,7 @@ def test_another_perpetual_by_the_same_name_is_not_touched() -> None:
         ]
     )
     done = picture().apply_to(book_of(chain))
-    assert "another perpetual" in done.refused["market BTC-USD"]
+    assert "another perpetual" in done.refused["BTC-USD"]
     assert chain["BTC-USD"].oracle_price.decimal == 7
 
 

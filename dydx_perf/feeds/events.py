@@ -26,6 +26,7 @@ __all__ = [
     "Fetch",
     "FillSeen",
     "LiquidationSeen",
+    "LiquidationTried",
     "MarketChanged",
     "OrderChanged",
     "Reconnect",
@@ -43,7 +44,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send this on the connection, as one text frame."""
+    """Send this on the connection: one text frame, or a node's one request of a stream."""
 
     data: bytes
 
@@ -253,6 +254,27 @@ class LiquidationSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class LiquidationTried:
+    """A node tried to liquidate an account against its own book: what that node saw, and not consensus.
+
+    Attributes
+    ----------
+    base_quantums, subticks : int
+        Size and limit price of the order.
+    order_status : int
+        The chain's: 0 success, 5 requires deleveraging, 6 past the notional and 7 past the insurance limit …
+    """
+
+    address: str
+    number: int
+    ticker: str
+    base_quantums: int
+    subticks: int
+    order_status: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
 class TradeSeen:
     """A trade of a market, once for each `trade_id`; `side` is the taker's."""
 
@@ -291,6 +313,7 @@ Event = (
     | FillSeen
     | TransferSeen
     | LiquidationSeen
+    | LiquidationTried
     | TradeSeen
     | CandleSeen
     | Crossing

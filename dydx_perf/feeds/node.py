@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dydx_perf.book import Book
@@ -17,6 +18,7 @@ from dydx_perf.chain import Chain
 from dydx_perf.documents import Field
 from dydx_perf.errors import CapacityError, InputError, UnknownMarketError
 from dydx_perf.ext.crossing import Crossing
+from dydx_perf.feeds.book_writer import BookWriter
 from dydx_perf.feeds.node_messages import decoded
 from dydx_perf.feeds.node_queries import HEIGHT_KEY, USDC_DENOM, NodeQuery
 from dydx_perf.market import MAX_HEIGHT, Basis, Market, checked_integer
@@ -85,8 +87,12 @@ class Applied:
         Tickers that the book's chain did not have, and has now.
     changes : mapping of ticker to mapping of name to (before, after)
         Parameters that were another in the book; of tier and caps the new ones hold now.
-    refused : mapping of "market BTC-USD" or "account dydx1…/0" to the reason
-        What stands as it stood.
+    refused : mapping of ticker to the reason
+        Markets of which something stands as it stood.
+    failures : mapping of (address, number) to the error
+        Accounts that stand as they stood.
+    observer_errors : tuple of Exception
+        What observers raised; all that they were told of holds.
     """
 
     height: int | None
@@ -95,6 +101,8 @@ class Applied:
     new_markets: tuple[str, ...]
     changes: Mapping[str, Mapping[str, tuple[Any, Any]]]
     refused: Mapping[str, str]
+    failures: Mapping[Name, Exception]
+    observer_errors: tuple[Exception, ...]
 
 
 @dataclass
@@ -241,6 +249,15 @@ class NodePicture:
         return not self.missing()
 
     @property
+    def market_ids(self) -> dict[str, int]:
+        """Price market of each perpetual by ticker: what a stream's price updates are numbered by."""
+        found = {}
+        for perpetual in Field("perpetuals", self._answers.lists.get("perpetuals", ())).each():
+            params = perpetual["params"]
+            found[params["ticker"].text().value] = params["market_id"].integer(default=0).value
+        return found
+
+    @property
     def version(self) -> str | None:
         """The node's version of the protocol."""
         found: str | None = self._answers.whole.get(("version", ()))
@@ -347,44 +364,58 @@ class NodePicture:
         What cannot be applied is named in `Applied.refused` and stands as it stood; the rest is applied. An
         account comes in as the node has it, whole, whatever the book had.
         """
-        crossings: list[Crossing] = []
+        writer = BookWriter()
         refused: dict[str, str] = {}
         new: list[str] = []
         changes: dict[str, dict[str, tuple[Any, Any]]] = {}
         if self.has_markets:
             theirs = self.chain()
-            new = self._add_new_markets(book, theirs, refused)
+            new = self._add_new_markets(book, theirs, refused, writer)
             changes = differences(book.chain, theirs)
             later = {
                 ticker
                 for ticker, height in ({} if newer_prices is None else newer_prices).items()
                 if self._height is None or height > self._height
             }
-            crossings += self._apply_markets(book, theirs, later, refused)
+            writer.write(lambda: self._apply_markets(book, theirs, later, refused))
         applied: dict[Name, bool] = {}
+        failures: dict[Name, Exception] = {}
         for name in self.accounts if accounts is None else accounts:
             try:
                 account = self.subaccount(*name, book.chain)
-                crossings += book.replace(account)
+                writer.write(partial(book.replace, account))
             except (InputError, UnknownMarketError, CapacityError) as error:
-                refused[f"account {name[0]}/{name[1]}"] = str(error)
+                failures[name] = error
             else:
                 applied[name] = bool(account.positions or account.usdc_quantums)
-        return Applied(self._height, crossings, applied, tuple(new), changes, refused)
+        crossings = writer.crossings()
+        raised = writer.error(crossings)
+        return Applied(
+            self._height,
+            crossings,
+            applied,
+            tuple(new),
+            changes,
+            refused,
+            failures,
+            () if raised is None else raised.errors,
+        )
 
-    def _add_new_markets(self, book: Book, theirs: Chain, refused: dict[str, str]) -> list[str]:
+    def _add_new_markets(
+        self, book: Book, theirs: Chain, refused: dict[str, str], writer: BookWriter
+    ) -> list[str]:
         """Take in markets that the book's chain does not have yet, as far as there is room."""
         added = []
         for market in theirs:
             if market.ticker in book.chain or market.perpetual_id in book.chain:
                 continue
             if len(book.chain) >= book.capacity["markets"]:
-                refused[f"market {market.ticker}"] = "the book has no room for another market"
+                refused[market.ticker] = "the book has no room for another market"
                 continue
             book.chain.add(_copied(market, self._height))
             added.append(market.ticker)
         if added:
-            book.catch_up()
+            writer.write(book.catch_up)
         return added
 
     def _apply_markets(
@@ -394,11 +425,9 @@ class NodePicture:
         both = [market for market in theirs if _same(market, book.chain)]
         for market in theirs:
             if market not in both:
-                refused.setdefault(
-                    f"market {market.ticker}", "the book has another perpetual, or units, by that name"
-                )
+                refused.setdefault(market.ticker, "the book has another perpetual, or units, by that name")
         for ticker in theirs.without_price:
-            refused[f"market {ticker}"] = "it has no oracle price"
+            refused[ticker] = "it has no oracle price"
         for market in both:
             ours = book.chain[market.ticker]
             integer = market.oracle_price.integer
@@ -410,7 +439,7 @@ class NodePicture:
             elif integer % 10**-shift == 0:
                 prices[market.ticker] = integer // 10**-shift
             else:
-                refused[f"market {market.ticker}"] = (
+                refused[market.ticker] = (
                     f"its price has the exponent {market.price_exponent}, the book's {ours.price_exponent}"
                 )
         return book.apply_block(
