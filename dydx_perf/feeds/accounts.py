@@ -102,6 +102,11 @@ class WatchedAccount:
     source: Literal["indexer", "node"] = "indexer"
     _fill_ids: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
+    @property
+    def newest(self) -> int:
+        """Block of the newest event that is known of; an answer from before it is too old."""
+        return self.event_height if self.event_height >= 0 else self.floor
+
     def is_new_fill(self, fill_id: str) -> bool:
         """Note a fill; whether it was not seen before."""
         if fill_id in self._fill_ids:
@@ -229,6 +234,18 @@ class Accounts:
                 held = account.positions.get(row.ticker)
                 position_id = "" if held is None else held.position_id
                 account.positions[row.ticker] = replace(row, position_id=position_id)
+
+    def answered(self, name: Name, exists: bool, height: int, now: float, block_time: str) -> None:
+        """Note that the book has an account as a node answered it at a height."""
+        account = self._held[name]
+        account.exists = account.exists or exists
+        account.height, account.chain_height, account.source = height, height, "node"
+        account.confirmed_at = account.reconciled_at = now
+        account.block_time = block_time
+        account.unplaced = {}
+        chain = self._book.chain
+        is_isolated = any(chain[ticker].is_isolated for ticker in self.tickers(account))
+        self._doubts.set(account_subject(name), "isolated_pool", is_isolated)
 
     def apply_orders(self, name: Name, orders: Iterable[OrderRow]) -> list[Event]:
         """Replace the open orders of an account."""

@@ -26,6 +26,8 @@ from dydx_perf.feeds.envelope import DataMessage
 from dydx_perf.feeds.events import BlockSeen, Event
 from dydx_perf.feeds.levels import OrderBooks
 from dydx_perf.feeds.markets import MarketFeed, MarketMessage
+from dydx_perf.feeds.node import NodePicture
+from dydx_perf.feeds.node_answers import NodeAnswers
 from dydx_perf.feeds.reconcile import Reconciler
 from dydx_perf.feeds.subscriptions import (
     CandlesOf,
@@ -78,12 +80,19 @@ class Channels:
         self.reconciler = Reconciler(
             book, self.accounts, doubts, deadlines, can_fetch=can_fetch, can_ask_node=can_ask_node
         )
+        self.node = NodeAnswers(book, doubts, self.accounts, self.markets)
         self.followers = [self]  # sessions whose accounts hold positions in these markets
         self.books = OrderBooks(book.chain, deadlines.refresh_book)
         self.trades: dict[str, TradeIds] = {}
         self.height: int | None = None
         self.block_time = ""
         self.block_at: float | None = None  # when the newest block came
+
+    def stand_beside(self, pricing: Channels) -> None:
+        """Take markets, and what a node says of them, from where the prices of the book come from."""
+        self.node.markets = pricing.markets
+        pricing.followers.append(self)
+        self.followers = pricing.followers
 
     # -- snapshots and updates
 
@@ -175,6 +184,23 @@ class Channels:
                 self.trades.pop(subscription.ticker, None)
         return events
 
+    def node_answered(self, picture: NodePicture, now: float) -> list[Event]:
+        """Apply what a node answered; accounts that it was too old for are asked for again."""
+        watched = [follower.accounts for follower in self.followers]
+        events, new, too_old = self.node.apply(picture, watched, now, self.block_time)
+        for name in too_old:
+            self.reconciler.changed(name, now, "behind")
+        return events + self._came(new)
+
+    def _came(self, tickers: Iterable[str]) -> list[Event]:
+        """Put in place what waited for markets that are known now."""
+        events: list[Event] = []
+        for ticker in tickers:
+            for follower in self.followers:
+                events += follower.accounts.market_came(ticker)
+                follower.books.market_came(ticker)
+        return events
+
     def observer_error(self) -> ObserverError | None:
         """Return what observers of the book raised since the last call, as one error."""
         errors = [*self.accounts.observer_errors, *self.markets.observer_errors]
@@ -247,11 +273,7 @@ class Channels:
         for contents, path in parts:
             message.read(contents, path)
         events, new = self.markets.apply(message, now, is_snapshot=is_snapshot)
-        for ticker in new:
-            for follower in self.followers:
-                events += follower.accounts.market_came(ticker)
-                follower.books.market_came(ticker)
-        return events
+        return events + self._came(new)
 
     def _levels(self, ticker: str, parts: list[Part], now: float, *, is_snapshot: bool) -> list[Event]:
         levels = [read_levels(*part) for part in parts]

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from dydx_perf.book import Book
-from dydx_perf.errors import FrameError, InputError
+from dydx_perf.errors import FrameError, InputError, StaleError
 from dydx_perf.exact.versions import is_verified_version
 from dydx_perf.feeds.accounts import WatchedAccount, account_subject, market_subject
 from dydx_perf.feeds.bounds import bound_of, ticks_between
@@ -42,6 +44,7 @@ from dydx_perf.feeds.events import (
     VenueRefused,
 )
 from dydx_perf.feeds.markets import MARKETS
+from dydx_perf.feeds.node import NodePicture
 from dydx_perf.feeds.subscriptions import (
     BlockHeight,
     OrderBookOf,
@@ -55,9 +58,35 @@ from dydx_perf.feeds.trust import Bound, Doubts, WatchedRisk
 from dydx_perf.observers import Name
 from dydx_perf.orderbook import OrderBook
 
-__all__ = ["IndexerSession"]
+if TYPE_CHECKING:
+    from dydx_perf.explain import Explanation
+
+__all__ = ["Comparison", "IndexerSession"]
 
 FEED, CHAIN = "feed", "chain"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is known of an account from all sides, of one moment.
+
+    Attributes
+    ----------
+    watched : WatchedRisk
+        Our figures, and what is in doubt of them.
+    explanation : Explanation
+        Chain, indexer and web app from the same inputs, each difference with its reason.
+    equity, free_collateral : Decimal or None
+        What the indexer itself said last, in USDC; it never tells them but in a whole answer.
+    reported_height : int or None
+        Block of that answer.
+    """
+
+    watched: WatchedRisk
+    explanation: Explanation
+    equity: Decimal | None
+    free_collateral: Decimal | None
+    reported_height: int | None
 
 
 class IndexerSession:
@@ -112,11 +141,9 @@ class IndexerSession:
         if beside is not None:
             if beside.book is not into:
                 raise InputError("beside", beside, "a session that feeds the same book")
-            self._pricing._channels.followers.append(self._channels)
+            self._channels.stand_beside(self._pricing._channels)
         self._out: list[Event] = []
         self._now = -math.inf
-        self._node_height: int | None = None
-        self._version: str | None = None
         self.doubts.raise_(FEED, "disconnected")
         if beside is None and not keeps_prices:
             self.doubts.raise_(MARKETS, "no_snapshot")
@@ -220,6 +247,29 @@ class IndexerSession:
             raise FrameError(refused.allowed, None, refused.argument) from None
         return self._take()
 
+    def node_answered(self, picture: NodePicture, now: float) -> list[Event]:
+        """Take what a node answered to an `AskNode`, or unasked.
+
+        Accounts in it are the chain's at its height, until the indexer tells of a later event of theirs;
+        one of which the indexer told something later already stays as it is, and is asked for again.
+
+        Raises
+        ------
+        InputError
+            The picture is not whole, or says what cannot be; nothing was applied.
+        """
+        self._clock(now)
+        self._out += self._channels.node_answered(picture, now)
+        self._watch(now)
+        return self._take()
+
+    def node_seen(self, now: float, *, height: int | None = None, version: str | None = None) -> list[Event]:
+        """Take a node's newest height and its version: what the indexer lags behind, what was verified."""
+        self._clock(now)
+        self._channels.node.seen(height, version)
+        self._watch(now)
+        return self._take()
+
     @property
     def next_deadline(self) -> float | None:
         """When `tick` is to be called if nothing came before; None: never, as long as nothing comes."""
@@ -310,8 +360,12 @@ class IndexerSession:
             )
         tickers = self._channels.accounts.tickers(account)
         markets = [MARKETS, *map(market_subject, tickers)]
-        notices = (*self.doubts.notices_of(own), *self._pricing.doubts.notices_of(markets))
         risk = None if account.unplaced or name not in self._book else self._book[name]
+        notices = [*self.doubts.notices_of(own), *self._pricing.doubts.notices_of(markets)]
+        node = self._channels.node
+        notices += self.doubts.notices_of([node.pool_of(tickers)])
+        if risk is not None and tickers and node.is_fund_low(tickers, risk.nc):
+            notices.append("insurance_fund_low")
         basis = "estimate" if risk is None else risk.basis
         return WatchedRisk(
             address,
@@ -323,6 +377,26 @@ class IndexerSession:
             now - account.confirmed_at,
             basis,
             None if risk is None or basis == "chain" else self._bound_of(account, now),
+        )
+
+    def explain(self, address: str, number: int, now: float) -> Comparison:
+        """Set the figures of chain, indexer and web app side by side, and the indexer's own words.
+
+        Raises
+        ------
+        StaleError
+            Nothing is known of the account, or it holds a position in a market that is not known.
+        """
+        watched = self.risk(address, number, now)
+        account = self._channels.accounts.get((address, number))
+        if account is None or watched.risk is None:
+            raise StaleError(f"{address}/{number} has no figures: {', '.join(watched.doubts)}")
+        return Comparison(
+            watched,
+            self._book.subaccount((address, number)).explain(),
+            account.equity,
+            account.free_collateral,
+            account.reported_height,
         )
 
     def _doubts_of(self, own: list[str], markets: list[str]) -> tuple[str, ...]:
@@ -387,12 +461,13 @@ class IndexerSession:
         if channels.block_at is not None:
             self.doubts.set(CHAIN, "halted_chain", now >= channels.block_at + self._deadlines.halt)
         channels.markets.watch(self._held_tickers(), now)
-        if self._node_height is not None and channels.height is not None:
-            behind = self._node_height - channels.height
+        node = channels.node
+        node.watch(channels.height)
+        if node.height is not None and channels.height is not None:
+            behind = node.height - channels.height
             self.doubts.set(FEED, "lagging", behind > self._deadlines.lag_blocks)
-        if self._version is not None:
-            is_unknown = not is_verified_version(self._version)
-            self.doubts.set(CHAIN, "unverified_protocol", is_unknown)
+        if node.version is not None:
+            self.doubts.set(CHAIN, "unverified_protocol", not is_verified_version(node.version))
 
     def _handle(self, message: Message, now: float) -> None:
         if isinstance(message, DataMessage):

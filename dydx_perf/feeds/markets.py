@@ -99,7 +99,7 @@ class MarketFeed:
 
     def __init__(self, book: Book, doubts: Doubts, deadlines: Deadlines) -> None:
         self._book = book
-        self._doubts = doubts
+        self.doubts = doubts
         self._deadlines = deadlines
         self._rows: dict[str, Row] = {}
         self._waiting: dict[str, tuple[str, int | None]] = {}  # prices of pairs that are no market here
@@ -137,10 +137,10 @@ class MarketFeed:
         if is_snapshot:
             self.is_listed = True
             for code in ("no_snapshot", "gap", "wrong_order"):
-                self._doubts.lift(MARKETS, code)
+                self.doubts.lift(MARKETS, code)
         if is_snapshot or any(step[0] == "price" for step in message.steps):
             self.heard_at = now
-            self._doubts.lift(MARKETS, "stale_oracle")
+            self.doubts.lift(MARKETS, "stale_oracle")
         return events, new
 
     def _note_price(self, ticker: str, price: str, height: int | None, prices: dict[str, str]) -> None:
@@ -158,15 +158,15 @@ class MarketFeed:
             try:
                 price = Market._checked_price("oraclePrice", text, market.price_exponent)
             except InputError:
-                self._doubts.raise_(market_subject(ticker), "no_price")
+                self.doubts.raise_(market_subject(ticker), "no_price")
                 continue
             fit[ticker] = price
             self.last_move[ticker] = abs(price - market.oracle_price.integer)
             self.price_at[ticker] = now
             if height is not None:
                 self.price_height[ticker] = height
-            self._doubts.lift(market_subject(ticker), "no_price")
-            self._doubts.lift(market_subject(ticker), "stale_oracle")
+            self.doubts.lift(market_subject(ticker), "no_price")
+            self.doubts.lift(market_subject(ticker), "stale_oracle")
         if not fit:
             return []
         return self._changed(
@@ -197,10 +197,10 @@ class MarketFeed:
             state = indexer_state({ticker: complete})
         except InputError:
             # Of a market that cannot be read nothing can be said; the others are as they were.
-            self._doubts.raise_(subject, "unknown_market")
+            self.doubts.raise_(subject, "unknown_market")
             return []
-        self._doubts.set(subject, "final_settlement", complete.get("status") == "FINAL_SETTLEMENT")
-        self._doubts.set(subject, "not_active", complete.get("status") not in ("ACTIVE", "FINAL_SETTLEMENT"))
+        self.doubts.set(subject, "final_settlement", complete.get("status") == "FINAL_SETTLEMENT")
+        self.doubts.set(subject, "not_active", complete.get("status") not in ("ACTIVE", "FINAL_SETTLEMENT"))
         if not state.markets:
             return []  # it waits for a price
         read = state.markets[0]
@@ -212,9 +212,9 @@ class MarketFeed:
         try:
             self._book.chain.add(market)
         except InputError:  # its perpetual is listed under another ticker
-            self._doubts.raise_(market_subject(ticker), "unknown_market")
+            self.doubts.raise_(market_subject(ticker), "unknown_market")
             return []
-        self._doubts.lift(market_subject(ticker), "unknown_market")
+        self.doubts.lift(market_subject(ticker), "unknown_market")
         new.append(ticker)
         self.price_at[ticker] = now
         _, height = self._waiting.pop(ticker, ("", None))
@@ -231,9 +231,9 @@ class MarketFeed:
         market = self._book.chain[ticker]
         subject = market_subject(ticker)
         if any(_value(read, name) != _value(market, name) for name in IDENTITY):
-            self._doubts.raise_(subject, "unknown_market")
+            self.doubts.raise_(subject, "unknown_market")
             return []
-        self._doubts.lift(subject, "unknown_market")
+        self.doubts.lift(subject, "unknown_market")
         changes = {
             name: (_value(market, name), _value(read, name))
             for name in (*TIER, *ORDER_BOOK, "market_type")
@@ -259,9 +259,7 @@ class MarketFeed:
             self.price_height.pop(ticker, None)
             events += self._set_prices({ticker: str(row["oraclePrice"])}, None, now)
         if changes:
-            self._doubts.raise_(subject, "parameters_changed")
-            self._notices[subject, "parameters_changed"] = now + self._deadlines.notice
-            events.append(MarketChanged(ticker, changes))
+            events.append(self.noticed(MarketChanged(ticker, changes), now))
         return events
 
     # -- what it says beside
@@ -272,41 +270,45 @@ class MarketFeed:
 
     def lost(self, code: str) -> None:
         """Put all markets under a doubt until the next snapshot."""
-        self._doubts.raise_(MARKETS, code if self.is_listed else "no_snapshot")
+        self.doubts.raise_(MARKETS, code if self.is_listed else "no_snapshot")
 
-    def confirmed(self, tickers: Iterable[str], height: int | None, now: float) -> None:
-        """Note prices that came from elsewhere, such as a node."""
-        self.heard_at = now
-        for ticker in tickers:
-            self.price_at[ticker] = now
-            if height is not None:
-                self.price_height[ticker] = height
-            self._doubts.lift(market_subject(ticker), "stale_oracle")
-        self._doubts.lift(MARKETS, "stale_oracle")
+    def confirmed(self, ticker: str, height: int, now: float) -> None:
+        """Note a price that a node told at a height; a later one of the indexer's stands."""
+        self.price_at[ticker] = now
+        self.price_height[ticker] = max(height, self.price_height.get(ticker, -1))
+        for code in ("stale_oracle", "no_price"):
+            self.doubts.lift(market_subject(ticker), code)
+
+    def noticed(self, changed: MarketChanged, now: float) -> MarketChanged:
+        """Point out for a while that parameters of a market changed."""
+        subject = market_subject(changed.ticker)
+        self.doubts.raise_(subject, "parameters_changed")
+        self._notices[subject, "parameters_changed"] = now + self._deadlines.notice
+        return changed
 
     # -- time
 
     def watch(self, held: Iterable[str], now: float) -> None:
         """Put in doubt what is older than allowed, of all markets and of those in which somebody holds."""
         if self.heard_at is not None and now >= self.heard_at + self._deadlines.oracle_silence:
-            self._doubts.raise_(MARKETS, "stale_oracle")
+            self.doubts.raise_(MARKETS, "stale_oracle")
         for ticker in held:
             at = self.price_at.get(ticker)
             if at is not None and now >= at + self._deadlines.oracle_age:
-                self._doubts.raise_(market_subject(ticker), "stale_oracle")
+                self.doubts.raise_(market_subject(ticker), "stale_oracle")
         for (subject, code), until in list(self._notices.items()):
             if until <= now:
                 del self._notices[subject, code]
-                self._doubts.lift(subject, code)
+                self.doubts.lift(subject, code)
 
     def next_deadline(self, held: Iterable[str]) -> float | None:
         """When `watch` may find something."""
         deadlines = list(self._notices.values())
-        if self.heard_at is not None and not self._doubts.holds(MARKETS, "stale_oracle"):
+        if self.heard_at is not None and not self.doubts.holds(MARKETS, "stale_oracle"):
             deadlines.append(self.heard_at + self._deadlines.oracle_silence)
         for ticker in held:
             at = self.price_at.get(ticker)
-            if at is not None and not self._doubts.holds(market_subject(ticker), "stale_oracle"):
+            if at is not None and not self.doubts.holds(market_subject(ticker), "stale_oracle"):
                 deadlines.append(at + self._deadlines.oracle_age)
         return min(deadlines, default=None)
 
