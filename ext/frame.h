@@ -19,13 +19,17 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "numtext.h"
 
 #define FRAME_NO_MARKET 0xffffffffu
 #define FRAME_MAX_LENGTH (64u << 20) /* places are 32 bits */
 #define FRAME_MAX_DEPTH 16
 #define FRAME_MAX_TEXT 100 /* characters of a number, as in the full parser */
-#define FRAME_MULTIPLIER 0x9e3779b97f4a7c15ull
+#define FRAME_MULTIPLIER 0x301ba9880a3efb81ull /* found by trial, for what `frame_hash` says */
 #define FRAME_MAX_WALKS 64 /* how often a frame's keys may be compared one by one */
 
 typedef enum { FRAME_OK = 0, FRAME_HANDED_OVER = 1 } frame_status_t;
@@ -383,18 +387,42 @@ static inline const char *frame_read_height(const frame_scanner_t *f, const char
     return at + 1;
 }
 
-/* The high bit of each byte that is no digit; those above the lowest such byte may be wrong. */
-static inline uint64_t frame_not_digits(uint64_t word)
+/* Sixteen bytes: one bit for each that is a quote, one for each that is no digit. SSE2 is part of x86-64. */
+#if defined(__SSE2__) && !defined(FRAME_PLAIN)
+static inline void frame_marks(const char *at, unsigned *quotes, unsigned *points)
 {
-    word ^= FRAME_BYTES('0');
-    return (word | (word + FRAME_BYTES(0x76))) & FRAME_BYTES(0x80);
+    __m128i bytes = _mm_loadu_si128((const __m128i *)at);
+    /* '0' to '9' become the ten lowest signed bytes */
+    __m128i moved = _mm_add_epi8(bytes, _mm_set1_epi8((char)(0x80 - '0')));
+    *quotes = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')));
+    *points = (unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(moved, _mm_set1_epi8(-128 + 9)));
+}
+#else
+/* The product gathers the high bits of the bytes in its top byte, lowest first. */
+static inline unsigned frame_high_bits(uint64_t word)
+{
+    return (unsigned)(((word & FRAME_BYTES(0x80)) >> 7) * 0x0102040810204080ull >> 56);
 }
 
-/* The number of the lowest `count` digits of a word, 1 to 7: moved up, so that zeros come first, then added in
+/* No carry leaves a byte: each sum is of seven bits and a constant below 2**7. */
+static inline void frame_marks(const char *at, unsigned *quotes, unsigned *points)
+{
+    *quotes = *points = 0;
+    for (unsigned half = 0; half < 16; half += 8) {
+        uint64_t word = frame_load8(at + half), quote = word ^ FRAME_BYTES('"'), digit = word ^ FRAME_BYTES('0');
+        quote |= (quote & FRAME_BYTES(0x7f)) + FRAME_BYTES(0x7f);
+        digit |= (digit & FRAME_BYTES(0x7f)) + FRAME_BYTES(0x76);
+        *quotes |= frame_high_bits(~quote) << half;
+        *points |= frame_high_bits(digit) << half;
+    }
+}
+#endif
+
+/* The number of the lowest `count` digits of a word, 1 to 8: moved up, so that zeros come first, then added in
  * pairs, fours and eights. */
 static inline uint64_t frame_digits(uint64_t word, unsigned count)
 {
-    word = (word ^ FRAME_BYTES('0')) << (64 - 8 * count);
+    word = (word ^ FRAME_BYTES('0')) << 8 * (8 - count);
     word = word * 10 + (word >> 8);
     return ((word & 0x000000ff000000ffull) * (100 + (1000000ull << 32)) +
             (word >> 16 & 0x000000ff000000ffull) * (1 + (10000ull << 32))) >> 32;
@@ -410,42 +438,44 @@ frame_read_long_decimal(const frame_scanner_t *f, const char *at, int scale, int
     return numtext_to_fixed(text.at, text.length, scale, out) == NUMTEXT_OK ? at : NULL;
 }
 
-/* A decimal in quotes, times 10**scale, exact. Up to seven digits on each side of the point are read at once. */
+/* A decimal in quotes, times 10**scale, exact. Up to 15 characters are read at once; to have a point or none is
+ * no branch, for the two come in no order. */
 static inline const char *frame_read_decimal(const frame_scanner_t *f, const char *at, int scale, int64_t *out)
 {
-    uint64_t word, stops, magnitude;
-    unsigned count;
-    int shift = scale;
+    const char *first = at + 1;
+    uint64_t low, high, magnitude;
+    unsigned quotes, points, length, whole, has_point, decimals;
     int64_t value;
-    const char *next = at + 1;
-    if (f->end - at < 24 || *at != '"') return frame_read_long_decimal(f, at, scale, out);
-    word = frame_load8(next);
-    stops = frame_not_digits(word);
-    count = (unsigned)__builtin_ctzll(stops | 1ull << 63) >> 3;
-    if (count == 0 || !stops) return frame_read_long_decimal(f, at, scale, out);
-    magnitude = frame_digits(word, count);
-    next += count;
-    if (*next == '.') {
-        word = frame_load8(++next);
-        stops = frame_not_digits(word);
-        count = (unsigned)__builtin_ctzll(stops | 1ull << 63) >> 3;
-        if (count == 0 || !stops) return frame_read_long_decimal(f, at, scale, out);
-        magnitude = magnitude * NUMTEXT_POW10[count] + frame_digits(word, count);
-        next += count;
-        shift -= (int)count;
-    }
-    if (*next != '"' || shift < 0 || shift > 18 ||
-        __builtin_mul_overflow((int64_t)magnitude, (int64_t)NUMTEXT_POW10[shift], &value))
+    if (f->end - at < 26 || *at != '"') return frame_read_long_decimal(f, at, scale, out);
+    frame_marks(first, &quotes, &points);
+    length = (unsigned)__builtin_ctz(quotes | 1u << 16);
+    whole = (unsigned)__builtin_ctz(points | 1u << 16);
+    has_point = whole < length;
+    decimals = length - whole - has_point;
+    points &= (1u << length) - 1;
+    if ((whole - 1 > 7) | (decimals < has_point) | (decimals > 8) | (length == 16) | ((points & (points - 1)) != 0) |
+        (has_point & (first[whole & 15] != '.')) | ((unsigned)scale - decimals > 18))
         return frame_read_long_decimal(f, at, scale, out);
+    low = frame_load8(first);
+    high = frame_load8(first + whole + has_point);
+    if (whole + decimals <= 8) {
+        /* the decimals go where the point was; what lies above them is not read */
+        if (has_point) low = (low & ((1ull << 8 * whole) - 1)) | high << 8 * whole;
+        magnitude = frame_digits(low, whole + decimals);
+    } else {
+        magnitude = frame_digits(low, whole) * NUMTEXT_POW10[decimals] + frame_digits(high, decimals);
+    }
+    if (__builtin_mul_overflow((int64_t)magnitude, (int64_t)NUMTEXT_POW10[scale - (int)decimals], &value))
+        return NULL;
     *out = value;
-    return next + 1;
+    return first + length + 1;
 }
 
 /* ================================ E  markets ================================ */
 
-static inline const frame_market_t *frame_find_market(const frame_scanner_t *f, const frame_text_t *name, const char *end)
+static inline const frame_market_t *frame_find_market(const frame_scanner_t *f, const frame_text_t *name)
 {
-    uint32_t hash = (uint32_t)(frame_hash(name->at, name->length, end) >> 32), place = hash;
+    uint32_t hash = (uint32_t)(frame_hash(name->at, name->length, f->end) >> 32), place = hash;
     for (;; place++) {
         const frame_market_t *market = &f->markets[place & f->market_mask];
         if (market->name_length == 0) return NULL;
@@ -500,11 +530,12 @@ __attribute__((noinline, unused)) static int frame_is_price(const frame_text_t *
            (status == NUMTEXT_OK || status == NUMTEXT_INEXACT || status == NUMTEXT_TOO_LARGE);
 }
 
-static inline const char *frame_read_oracle(frame_scanner_t *f, const char *at, const frame_text_t *ticker, uint32_t element)
+static inline const char *
+frame_read_oracle(frame_scanner_t *f, const char *at, const frame_text_t *ticker, uint32_t element)
 {
     frame_keys_t keys = {at, {0, 0, 0, 0}};
     frame_text_t key, price = {NULL, 0};
-    const frame_market_t *market = frame_find_market(f, ticker, f->end);
+    const frame_market_t *market = frame_find_market(f, ticker);
     frame_record_t *record = frame_append(f, FRAME_ORACLE, element);
     int more;
     if (!record) return NULL;
@@ -559,6 +590,29 @@ static inline const char *frame_read_levels(frame_scanner_t *f, const char *at, 
         if (!at || frame_more(f, &at, ']') != 0 || record->price <= 0 || record->size < 0) return NULL;
     }
     return more ? NULL : at;
+}
+
+/* {"bids":[["price","size"]]} or the same of asks, as the server writes nearly all; NULL: read it the long way. */
+static inline const char *frame_read_plain_level(frame_scanner_t *f, const char *at)
+{
+    const frame_market_t *market = f->market;
+    frame_record_t *record;
+    int is_ask;
+    if (f->end - at < 24) return NULL;
+    is_ask = !memcmp(at, "{\"asks\":", 8); /* no branch: the sides come in no order */
+    if (!(is_ask | !memcmp(at, "{\"bids\":", 8)) || memcmp(at + 8, "[[", 2)) return NULL;
+    record = frame_append(f, FRAME_LEVEL, f->header.elements);
+    if (!record) return NULL;
+    record->market = market->market;
+    record->side = (uint8_t)(FRAME_BID + is_ask);
+    at = frame_read_decimal(f, at + 10, market->price_scale, &record->price);
+    if (at) at = frame_peek(f, at) == ',' ? frame_read_decimal(f, at + 1, market->size_scale, &record->size) : NULL;
+    if (at && f->end - at > 3 && !memcmp(at, "]]}", 3) && record->price > 0 && record->size >= 0) {
+        f->header.elements++;
+        return at + 3;
+    }
+    f->count--;
+    return NULL;
 }
 
 static inline uint8_t frame_trade_type(const frame_text_t *text)
@@ -670,7 +724,7 @@ static inline const char *frame_read_holding(frame_scanner_t *f, const char *at,
     }
     if (more || !size.at || !name.at || record->side == FRAME_NO_SIDE) return NULL;
     if (is_position) {
-        const frame_market_t *market = frame_find_market(f, &name, f->end);
+        const frame_market_t *market = frame_find_market(f, &name);
         if (!market || record->status == FRAME_NO_STATUS) return NULL;
         record->market = market->market;
         scale = market->size_scale;
@@ -702,7 +756,7 @@ static inline const char *frame_read_rows(frame_scanner_t *f, const char *at, fr
 
 /* ================================ G  frames ================================ */
 
-/* What the contents hold under a key that is not the block's height; 0 in *known: no reader has it. */
+/* What the contents hold under a key that is not the block's height. */
 static inline const char *
 frame_read_part(frame_scanner_t *f, const char *at, const frame_text_t *key, uint32_t element)
 {
@@ -766,7 +820,8 @@ static inline const char *frame_read_contents(frame_scanner_t *f, const char *at
     if (frame_peek(f, at) == '{') return frame_read_element(f, at);
     f->header.batched = 1;
     for (more = frame_enter(f, &at, '[', ']'); more > 0; more = frame_more(f, &at, ']')) {
-        at = frame_read_element(f, at);
+        const char *next = f->header.channel == FRAME_ORDERBOOK ? frame_read_plain_level(f, at) : NULL;
+        at = next ? next : frame_read_element(f, at);
         if (!at) return NULL;
     }
     return more ? NULL : at;
@@ -791,7 +846,7 @@ static inline int frame_knows_channel(frame_scanner_t *f, const frame_text_t *id
     if (f->header.channel == FRAME_NO_CHANNEL) return 0;
     if (f->header.channel != FRAME_ORDERBOOK && f->header.channel != FRAME_TRADES) return 1;
     if (!id->at) return 0;
-    f->market = frame_find_market(f, id, f->end);
+    f->market = frame_find_market(f, id);
     if (!f->market) return 0;
     f->header.market = f->market->market;
     return 1;

@@ -148,6 +148,10 @@ def level(contents: bytes) -> bytes:
     return LEVEL % contents
 
 
+def batch(contents: bytes) -> bytes:
+    return level(b"[%s]" % contents).replace(b"channel_data", b"channel_batch_data")
+
+
 def test_the_plainest_frame_is_taken() -> None:
     assert taken(level(b'{"bids":[["3311.9","2.5"]]}'))
 
@@ -196,6 +200,8 @@ def test_the_plainest_frame_is_taken() -> None:
 )
 def test_what_is_not_read_hands_over(contents: bytes) -> None:
     assert not taken(level(contents))
+    assert not taken(batch(contents))
+    assert not taken(batch(b'{"asks":[["1","1"]]},' + contents))
 
 
 @pytest.mark.parametrize(
@@ -212,6 +218,8 @@ def test_what_is_not_read_hands_over(contents: bytes) -> None:
 )
 def test_what_is_read_past(contents: bytes) -> None:
     assert taken(level(contents))
+    assert taken(batch(contents))
+    assert taken(batch(b'{"asks":[["1","1"]]},' + contents + b',{"bids":[["2","0"]]}'))
 
 
 def test_a_key_twice_hands_over_wherever_it_stands() -> None:
