@@ -1,4 +1,4 @@
-"""Frames as the indexer sends them, of the sizes that the venue's have; made by seed, too many to learn by heart."""
+"""Frames as the indexer sends them, of the sizes of the venue's own; by seed, too many to learn by heart."""
 
 from __future__ import annotations
 

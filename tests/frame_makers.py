@@ -65,7 +65,7 @@ def varied(random: Random, row: dict[str, Any]) -> dict[str, Any]:
         items.pop(random.randrange(len(items)))
     if random.random() < 0.1:
         items.append((word(random), value(random)))
-    if random.random() < 0.02:
+    if items and random.random() < 0.02:
         at = random.randrange(len(items))
         items[at] = (items[at][0], value(random))
     if random.random() < 0.3:
