@@ -57,7 +57,11 @@ def protective_price(
 def _closing_order(
     account: Subaccount, ticker: str, price: Amount, limit_price: Amount | None, slippage_ppm: int
 ) -> Order:
-    """Return the order that closes all of a position that its step allows to close."""
+    """Return the order that closes all of a position that its step allows to close.
+
+    It is previewed as filling at `price`, on the tick, or at its limit where that is better: the limit is
+    only so bad in order to fill.
+    """
     market = account.chain[ticker]
     position = account.positions.get(market.ticker)
     step = market.clob_pair.step_base_quantums
@@ -66,7 +70,11 @@ def _closing_order(
     if size == 0:
         raise InputError("ticker", ticker, "a market in which the account holds at least one step")
     is_buy = quantums < 0
-    limit = protective_price(market, price, is_buy, slippage_ppm) if limit_price is None else limit_price
+    expected = protective_price(market, price, is_buy, 0)
+    if limit_price is None:
+        limit = protective_price(market, price, is_buy, slippage_ppm)
+    else:
+        limit = checked_decimal("limit_price", limit_price)
     return Order(
         market.ticker,
         is_buy,
@@ -74,6 +82,7 @@ def _closing_order(
         limit_price=limit,
         reduce_only=True,
         immediate_or_cancel=True,
+        fill_price=min(expected, limit) if is_buy else max(expected, limit),
     )
 
 
@@ -129,7 +138,8 @@ def protect(
     take_profit_price : str, int or Decimal, optional
         Oracle price on the other side.
     limit_price : str, int or Decimal, optional
-        Of the stop; by default `slippage_ppm` worse than its trigger.
+        Of the stop; by default `slippage_ppm` worse than its trigger. The preview supposes a fill at the
+        trigger.
     slippage_ppm : int
     **options
         Of the preview; `open_stateful_orders` is needed.

@@ -462,6 +462,23 @@ def test_a_protective_price_is_the_nearest_tick_that_is_bad_enough(price, slippa
             protective_price(market, price, True, wrong)
 
 
+def test_a_limit_past_bankruptcy_is_there_to_fill_and_does_not_count_against_the_stop():
+    """The preview supposes a fill at the trigger; at its own limit the chain would refuse this one."""
+    one = levered("0.2")
+    stop = whole((oracle(one) + one.liquidation_prices[BTC].decimal) / 2)
+    arguments = {"client_id": 7, "time": NOW, "good_til_time": NOW + 60, "open_stateful_orders": 0}
+    (built,) = protect(one, BTC, stop, **arguments)
+    assert built.preview.risk_after.net_collateral > 0
+    limit = protective_price(one.chain[BTC], stop, False)
+    order = Order.sell(BTC, size="0.2", limit_price=limit, reduce_only=True, immediate_or_cancel=True)
+    with pytest.raises(InputError, match="NewlyUndercollateralized"):
+        place_order(one, order, trigger_price=stop, **arguments)
+    # a limit better than the trigger is what it would fill at
+    better = whole(oracle(one))
+    (built,) = protect(one, BTC, stop, limit_price=better, **arguments)
+    assert built.preview.steps[-1].order.fill_price == better
+
+
 def test_a_position_is_closed_now_within_the_slippage():
     one = account("300", BTC="0.02")
     order = read(close_position(one, BTC, client_id=4, slippage_ppm=10_000, **SHORT), MsgPlaceOrder).order
