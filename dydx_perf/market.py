@@ -178,7 +178,7 @@ class Market:
             "clob_pair_id", perpetual_id if clob_pair_id is None else clob_pair_id, 0, UINT32_MAX
         )
         self._impact_notional = checked_integer("impact_notional", impact_notional, 0, UINT64_MAX)
-        self._perpetual = Perpetual(
+        perpetual = Perpetual(
             perpetual_id=perpetual_id,
             atomic_resolution=checked_integer("atomic_resolution", atomic_resolution, -32, 32),
             price=self._checked_price("oracle_price", oracle_price, price_exponent),
@@ -203,7 +203,11 @@ class Market:
             ),
         )
         checked_basis(basis)
-        self._sources = dict.fromkeys(INPUTS, checked_source(height, basis))
+        #: the integers as this object set them, and up to which move of the table's row they hold
+        self._known: tuple[int, Perpetual] = (0, perpetual)
+        #: the integers after a later move, and what they are made from
+        self._seen: tuple[tuple[int, Perpetual], int, Perpetual] = (self._known, 0, perpetual)
+        self._given_sources = (checked_source(height, basis),) * len(INPUTS)
         self._table: MarketTable | None = None
         self._index = -1
 
@@ -245,10 +249,31 @@ class Market:
         if self._table is not None:
             raise InputError("market", self._ticker, "a market that is in no chain yet")
 
+    @property
+    def perpetual(self) -> Perpetual:
+        """The plain integers, as `dydx_perf.exact` takes them."""
+        known = self._known
+        moved = None if self._table is None else self._table.moved(self._index, known[0])
+        if moved is None:
+            return known[1]
+        seen = self._seen  # read once: another thread may put a later one in its place
+        if seen[0] is known and seen[1] == moved[0]:
+            return seen[2]
+        version, price, funding_index, open_interest = moved
+        perpetual = replace(known[1], price=price, funding_index=funding_index, open_interest=open_interest)
+        self._seen = (known, version, perpetual)
+        return perpetual
+
+    def _sources(self) -> dict[str, tuple[int, int]]:
+        """Height and basis of each input; with a table, the table's."""
+        given = self._given_sources if self._table is None else self._table.sources(self._index)
+        return dict(zip(INPUTS, given, strict=True))
+
     def _write(self) -> None:
+        """Make the table's row what is known here; a market without a table has none."""
         if self._table is None:
             return
-        p = self._perpetual
+        p = self._known[1]
         self._table.set(
             self._index,
             perpetual_id=p.perpetual_id,
@@ -261,23 +286,45 @@ class Market:
             maintenance_fraction_ppm=p.maintenance_fraction_ppm,
             open_interest_lower_cap=p.open_interest_lower_cap,
             open_interest_upper_cap=p.open_interest_upper_cap,
-            height=min(height for height, _ in self._sources.values()),
-            basis=max(basis for _, basis in self._sources.values()),
+            sources=self._given_sources,
         )
 
     def _change(
-        self, name: str, height: int | None, basis: Basis | None, change: Callable[[Perpetual], Perpetual]
+        self,
+        name: str,
+        value: int | None,
+        height: int | None,
+        basis: Basis | None,
+        change: Callable[[Perpetual], Perpetual],
     ) -> None:
-        """Apply one checked change, note where it is from, and bring the table up to date."""
+        """Apply one checked change, note where it is from, and bring the table up to date.
+
+        One of a single value is the table's own to make; `change` is for what its row does not hold.
+        """
         source = checked_source(height, basis)
-        self._perpetual = change(self._perpetual)
-        self._sources[name] = source
+        if (
+            value is not None
+            and self._table is not None
+            and self._table.move(self._index, INPUTS.index(name), value, *source)
+        ):
+            return
+        self._replace(change(self.perpetual), {**self._sources(), name: source})
+
+    def _know(self, perpetual: Perpetual) -> None:
+        """Take these integers as they are now, whatever moved the table's row before."""
+        moved = None if self._table is None else self._table.moved(self._index, 0)
+        self._known = (0 if moved is None else moved[0], perpetual)
+
+    def _replace(self, perpetual: Perpetual, sources: dict[str, tuple[int, int]]) -> None:
+        """Take these integers and where they are from, and write both to the table."""
+        self._know(perpetual)
+        self._given_sources = tuple(sources.values())
         self._write()
 
     def _confirm(self, height: int) -> None:
         """Every input still holds at `height`."""
-        self._sources = {name: (height, basis) for name, (_, basis) in self._sources.items()}
-        self._write()
+        sources = {name: (height, basis) for name, (_, basis) in self._sources().items()}
+        self._replace(self.perpetual, sources)
 
     # -- changes
 
@@ -295,29 +342,41 @@ class Market:
         basis : "chain", "estimate" or "sample", optional
             Where the price is from; by default "chain" with a height and "estimate" without.
         """
-        price = self._checked_price("oracle_price", oracle_price, self._perpetual.exponent)
-        self._change("oracle_price", height, basis, lambda p: replace(p, price=price))
+        price = self._checked_price("oracle_price", oracle_price, self._known[1].exponent)
+        self._change("oracle_price", price, height, basis, lambda p: replace(p, price=price))
 
     def set_oracle_price_integer(
         self, price: int, *, height: int | None = None, basis: Basis | None = None
     ) -> None:
         """Set the oracle price as the chain's integer, 1 to 2**64 - 1."""
         checked_integer("price", price, 1, UINT64_MAX)
-        self._change("oracle_price", height, basis, lambda p: replace(p, price=price))
+        self._change("oracle_price", price, height, basis, lambda p: replace(p, price=price))
 
     def set_funding_index(
         self, funding_index: int, *, height: int | None = None, basis: Basis | None = None
     ) -> None:
         """Set the cumulative funding index, any int."""
         checked_integer("funding_index", funding_index, None, None)
-        self._change("funding_index", height, basis, lambda p: replace(p, funding_index=funding_index))
+        self._change(
+            "funding_index",
+            funding_index,
+            height,
+            basis,
+            lambda p: replace(p, funding_index=funding_index),
+        )
 
     def set_open_interest(
         self, open_interest: int, *, height: int | None = None, basis: Basis | None = None
     ) -> None:
         """Set the open interest of the long side in base quantums."""
         checked_integer("open_interest", open_interest, 0, None)
-        self._change("open_interest", height, basis, lambda p: replace(p, open_interest=open_interest))
+        self._change(
+            "open_interest",
+            open_interest,
+            height,
+            basis,
+            lambda p: replace(p, open_interest=open_interest),
+        )
 
     def set_liquidity_tier(
         self,
@@ -333,7 +392,7 @@ class Market:
         tier = self._checked_tier(
             initial_margin_ppm, maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap
         )
-        self._change("liquidity_tier", height, basis, lambda p: replace(p, **tier))
+        self._change("liquidity_tier", None, height, basis, lambda p: replace(p, **tier))
 
     def set_order_book(
         self,
@@ -359,13 +418,13 @@ class Market:
             )
         if status is not None:
             changed["status"] = checked_choice("status", status, STATUSES)
-        self._perpetual = replace(self._perpetual, clob_pair=replace(self.clob_pair, **changed))
+        self._know(replace(self.perpetual, clob_pair=replace(self.clob_pair, **changed)))
 
     def set_market_type(self, market_type: Literal["cross", "isolated"]) -> None:
         """Say that the chain made an isolated market a cross one, or the other way round."""
         checked_choice("market_type", market_type, ("cross", "isolated"))
         code = MARKET_TYPE_ISOLATED if market_type == "isolated" else MARKET_TYPE_CROSS
-        self._perpetual = replace(self._perpetual, market_type=code)
+        self._know(replace(self.perpetual, market_type=code))
 
     # -- what it is
 
@@ -377,7 +436,7 @@ class Market:
     @property
     def perpetual_id(self) -> int:
         """The chain's number of the perpetual."""
-        return self._perpetual.perpetual_id
+        return self._known[1].perpetual_id
 
     @property
     def clob_pair_id(self) -> int:
@@ -385,66 +444,61 @@ class Market:
         return self._clob_pair_id
 
     @property
-    def perpetual(self) -> Perpetual:
-        """The plain integers, as `dydx_perf.exact` takes them."""
-        return self._perpetual
-
-    @property
     def clob_pair(self) -> ClobPair:
         """Step, tick and status of the order book."""
-        pair = self._perpetual.clob_pair
+        pair = self._known[1].clob_pair
         assert pair is not None
         return pair
 
     @property
     def atomic_resolution(self) -> int:
         """One base quantum is 10**atomic_resolution coins."""
-        return self._perpetual.atomic_resolution
+        return self._known[1].atomic_resolution
 
     @property
     def price_exponent(self) -> int:
         """The oracle price integer counts 10**price_exponent USDC."""
-        return self._perpetual.exponent
+        return self._known[1].exponent
 
     @property
     def is_isolated(self) -> bool:
         """Whether a subaccount in this market may hold no other."""
-        return self._perpetual.market_type == MARKET_TYPE_ISOLATED
+        return self._known[1].market_type == MARKET_TYPE_ISOLATED
 
     @property
     def oracle_price(self) -> OraclePrice:
         """The chain's price integer and its exact Decimal."""
-        return OraclePrice(self._perpetual.price, self._perpetual.exponent)
+        return OraclePrice(self.perpetual.price, self.price_exponent)
 
     @property
     def funding_index(self) -> int:
         """Cumulative ppm of a quote quantum for each base quantum."""
-        return self._perpetual.funding_index
+        return self.perpetual.funding_index
 
     @property
     def open_interest(self) -> int:
         """Base quantums of the long side."""
-        return self._perpetual.open_interest
+        return self.perpetual.open_interest
 
     @property
     def open_interest_notional(self) -> int:
         """Value of the open interest at the oracle price in quote quantums, toward zero."""
-        return notional(self._perpetual, self._perpetual.open_interest)
+        return notional(self.perpetual, self.perpetual.open_interest)
 
     @property
     def initial_margin_ppm(self) -> int:
         """Initial margin fraction of the tier."""
-        return self._perpetual.initial_margin_ppm
+        return self._known[1].initial_margin_ppm
 
     @property
     def scaled_initial_margin_ppm(self) -> int:
         """Initial margin fraction as the chain uses it now: scaled by open interest, floored."""
-        return adjusted_initial_margin_ppm(self._perpetual, self.open_interest_notional)
+        return adjusted_initial_margin_ppm(self.perpetual, self.open_interest_notional)
 
     @property
     def maintenance_fraction_ppm(self) -> int:
         """Maintenance margin as a fraction of the unscaled initial margin."""
-        return self._perpetual.maintenance_fraction_ppm
+        return self._known[1].maintenance_fraction_ppm
 
     @property
     def initial_margin_fraction(self) -> Decimal:
@@ -459,7 +513,7 @@ class Market:
     @property
     def default_funding_ppm(self) -> int:
         """Added to every funding rate, ppm per 8 hours."""
-        return self._perpetual.default_funding_ppm
+        return self._known[1].default_funding_ppm
 
     @property
     def impact_notional(self) -> int:
@@ -487,13 +541,13 @@ class Market:
     @property
     def height(self) -> int | None:
         """Block of the oldest of price, funding index, open interest and tier; None: one is not known."""
-        height = min(height for height, _ in self._sources.values())
+        height = min(height for height, _ in self._sources().values())
         return None if height < 0 else height
 
     @property
     def basis(self) -> str:
         """Where the inputs are from: chain, estimate or sample, the weakest of them."""
-        return BASES[max(basis for _, basis in self._sources.values())]
+        return BASES[max(basis for _, basis in self._sources().values())]
 
     def __repr__(self) -> str:
         return f"Market({self._ticker!r}, oracle_price={str(self.oracle_price)!r}, basis={self.basis!r})"

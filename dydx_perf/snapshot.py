@@ -97,7 +97,7 @@ def chain_document(chain: Chain) -> dict[str, Any]:
                 "perpetual": to_json(market.perpetual),
                 "clob_pair_id": market.clob_pair_id,
                 "impact_notional": market.impact_notional,
-                "sources": [market._sources[name] for name in INPUTS],
+                "sources": list(market._sources().values()),
             }
             for market in chain
         ],
@@ -131,10 +131,9 @@ def restored_market(document: Mapping[str, Any]) -> Market:
     )
     if market.perpetual != perpetual:
         raise SnapshotError(f"the snapshot's market {market.ticker} is not one that can be made")
-    market._sources = {
-        name: (int(height), int(basis))
-        for name, (height, basis) in zip(INPUTS, document["sources"], strict=True)
-    }
+    market._given_sources = tuple(
+        (int(height), int(basis)) for _, (height, basis) in zip(INPUTS, document["sources"], strict=True)
+    )
     return market
 
 

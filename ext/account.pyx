@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from dydx_perf.errors import InputError, UnknownMarketError
 
-from dydx_perf.ext.fixed cimport i128_to_object, object_to_i64, object_to_i128
+from dydx_perf.ext.fixed cimport i128_to_object, object_to_i64, object_to_i128, object_to_u64
 from dydx_perf.ext.liquidation_price cimport (
     LIQUIDATION_AT,
     LIQUIDATION_NEVER,
@@ -30,7 +30,7 @@ from dydx_perf.ext.margin cimport (
     is_maintenance_collateralized,
     prepare_market,
 )
-from dydx_perf.ext.structs cimport STATUS_OK
+from dydx_perf.ext.structs cimport STATUS_OK, STATUS_OUT_OF_RANGE
 
 BASES = ("chain", "estimate", "sample")
 NEVER = "NEVER"
@@ -63,10 +63,16 @@ cdef uint32_t checked_basis(basis) except? 99:
 
 
 cdef class MarketTable:
-    """Prepared markets, by index; grows at the end, never shrinks, so an index stays good."""
+    """Prepared markets, by index; grows at the end, never shrinks, so an index stays good.
+
+    Rows hang in a list by the age of their last change: who knows the table up to a version finds what changed
+    since from the newest on, without a walk over all of them.
+    """
 
     def __cinit__(self):
         self.rows = NULL
+        self.origins = NULL
+        self.newest = NO_ROW
         self.count = 0
         self.capacity = 0
         self.version = 1
@@ -75,6 +81,7 @@ cdef class MarketTable:
 
     def __dealloc__(self):
         PyMem_Free(self.rows)
+        PyMem_Free(self.origins)
 
     def __len__(self):
         return self.count
@@ -84,45 +91,87 @@ cdef class MarketTable:
             raise InputError("index", index, f"0 to {self.count - 1}")
         return index
 
+    cdef void touch(self, size_t index) noexcept:
+        """Make a row the newest of the list."""
+        cdef origin_t *origin = &self.origins[index]
+        self.version += 1
+        origin.changed = self.version
+        if self.newest == index:
+            return
+        if origin.newer != NO_ROW:  # it is in the list, and not its first
+            self.origins[origin.newer].older = origin.older
+            if origin.older != NO_ROW:
+                self.origins[origin.older].newer = origin.newer
+        origin.newer = NO_ROW
+        origin.older = self.newest
+        if self.newest != NO_ROW:
+            self.origins[self.newest].newer = index
+        self.newest = index
+
+    cdef void derive_source(self, size_t index) noexcept:
+        """Lowest height and weakest basis of a row's inputs."""
+        cdef market_t *row = &self.rows[index]
+        cdef origin_t *origin = &self.origins[index]
+        cdef int i
+        row.height = origin.height[0]
+        row.basis = origin.basis[0]
+        for i in range(1, INPUTS):
+            if origin.height[i] < row.height:  # -1, not known, is below every height
+                row.height = origin.height[i]
+            if origin.basis[i] > row.basis:
+                row.basis = origin.basis[i]
+
     def add(self):
         """Append a market that nothing is known of yet, and return its index."""
         cdef market_t *rows
+        cdef origin_t *origins
         cdef size_t capacity
+        cdef int i
         if self.count == self.capacity:
             capacity = 2 * self.capacity if self.capacity else 8
             rows = <market_t *>PyMem_Realloc(self.rows, capacity * sizeof(market_t))
             if rows == NULL:
                 raise MemoryError
             self.rows = rows
+            origins = <origin_t *>PyMem_Realloc(self.origins, capacity * sizeof(origin_t))
+            if origins == NULL:
+                raise MemoryError
+            self.origins = origins
             self.capacity = capacity
         memset(&self.rows[self.count], 0, sizeof(market_t))
+        memset(&self.origins[self.count], 0, sizeof(origin_t))
         self.rows[self.count].fast_quantums = -1
         self.rows[self.count].height = -1
+        for i in range(INPUTS):
+            self.origins[self.count].height[i] = -1
+        self.origins[self.count].newer = self.origins[self.count].older = NO_ROW
         self.count += 1
-        self.version += 1
+        self.touch(self.count - 1)
         return self.count - 1
 
     def set(
         self, index, *, perpetual_id, atomic_resolution, exponent, price, funding_index, open_interest,
         initial_margin_ppm,
-        maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap, height, basis,
+        maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap, height=-1, basis=0, sources=None,
     ):
         """Replace all inputs of a market and derive the rest; False when one does not fit its C field.
 
-        `height` is -1 for not known, `basis` a place in BASES. Where an input does not fit, plain integers
-        answer.
+        `height` is -1 for not known, `basis` a place in BASES; both of all inputs, or `sources`: (height, basis)
+        of oracle price, funding index, open interest and tier. Where an input does not fit, plain integers answer.
         """
         cdef size_t place = self.checked(index)
-        cdef market_t given
-        cdef market_t *row
-        given.perpetual_id = perpetual_id
-        given.basis = basis
-        given.height = height
-        row = &self.rows[place]
-        self.version += 1
-        row.perpetual_id = given.perpetual_id
-        row.basis = given.basis
-        row.height = given.height
+        cdef origin_t given
+        cdef market_t *row = &self.rows[place]
+        cdef int i
+        cdef uint32_t given_id = perpetual_id
+        for i in range(INPUTS):
+            given.height[i], given.basis[i] = (height, basis) if sources is None else sources[i]
+        self.touch(place)
+        for i in range(INPUTS):
+            self.origins[place].height[i] = given.height[i]
+            self.origins[place].basis[i] = given.basis[i]
+        self.derive_source(place)
+        row.perpetual_id = given_id
         row.in_range = 0
         row.fast_quantums = -1
         try:
@@ -138,6 +187,88 @@ cdef class MarketTable:
         except OverflowError:
             return False
         return prepare_market(row) == STATUS_OK
+
+    # -- one input of one market, without a Python object
+
+    cdef status_t try_price(self, size_t index, uint64_t price, market_t *out) noexcept:
+        """What a row becomes with another oracle price; only a row that holds all its inputs, and then does."""
+        out[0] = self.rows[index]
+        if not out.in_range:
+            return STATUS_OUT_OF_RANGE
+        out.price = price
+        return prepare_market(out)
+
+    cdef status_t try_funding_index(self, size_t index, int64_t funding_index, market_t *out) noexcept:
+        """The same with another funding index, which nothing is derived from."""
+        out[0] = self.rows[index]
+        out.funding_index = funding_index
+        return STATUS_OK if out.in_range else STATUS_OUT_OF_RANGE
+
+    cdef status_t try_open_interest(self, size_t index, int64_t open_interest, market_t *out) noexcept:
+        """The same with another open interest."""
+        out[0] = self.rows[index]
+        if not out.in_range:
+            return STATUS_OUT_OF_RANGE
+        out.open_interest = open_interest
+        return prepare_market(out)
+
+    cdef void put(
+        self, size_t index, const market_t *changed, int what, int64_t height, uint32_t basis
+    ) noexcept:
+        """Make a row what `try_` said, and note where its input is from; the market's object reads it when asked."""
+        self.rows[index] = changed[0]
+        self.touch(index)
+        self.origins[index].moved = self.version
+        self.origins[index].height[what] = height
+        self.origins[index].basis[what] = basis
+        self.derive_source(index)
+
+    def move(self, index, what, value, height, basis):
+        """Change one input by its place in `sources`; False when plain Python must: it does not fit, or the row.
+
+        Parameters
+        ----------
+        index : int
+        what : int
+            0 oracle price, 1 funding index, 2 open interest.
+        value : int
+        height, basis : int
+            -1 for not known; a place in BASES.
+        """
+        cdef size_t place = self.checked(index)
+        cdef market_t changed
+        cdef uint64_t price = 0
+        cdef int64_t amount = 0
+        cdef status_t status
+        if what == INPUT_ORACLE_PRICE:
+            if not object_to_u64(value, &price):
+                return False
+            status = self.try_price(place, price, &changed)
+        elif not object_to_i64(value, &amount):
+            return False
+        elif what == INPUT_FUNDING_INDEX:
+            status = self.try_funding_index(place, amount, &changed)
+        else:
+            status = self.try_open_interest(place, amount, &changed)
+        if status != STATUS_OK:
+            return False
+        self.put(place, &changed, what, height, basis)
+        return True
+
+    def moved(self, index, since):
+        """(version, oracle price, funding index, open interest) of a row that `move` changed past `since`; None."""
+        cdef size_t place = self.checked(index)
+        cdef uint64_t known = since
+        cdef uint64_t version = self.origins[place].moved
+        if version == known:
+            return None
+        return version, self.rows[place].price, self.rows[place].funding_index, self.rows[place].open_interest
+
+    def sources(self, index):
+        """(height, basis) of each input: oracle price, funding index, open interest, tier."""
+        cdef origin_t *origin = &self.origins[self.checked(index)]
+        cdef int i
+        return [(origin.height[i], origin.basis[i]) for i in range(<int>INPUTS)]
 
     def set_block(self, height, time):
         """Say as of which block the table is."""

@@ -41,6 +41,7 @@ cdef class BookStore:
     cdef bint read_risk(self, uint32_t slot, risk_t *out) noexcept
     cdef Risk risk_at(self, uint32_t slot)
     cdef void catch_up(self) noexcept
+    cdef int settle(self) except -1
     cdef int report(self, uint32_t slot) except -1
     cdef int note(self, uint32_t slot, object threshold, bint below) except -1
     cdef int write(

@@ -13,7 +13,7 @@ from libc.string cimport memmove, memset
 
 from dydx_perf.errors import CapacityError, StaleError, UnknownSubaccountError, WriterError
 
-from dydx_perf.ext.account cimport Account, MarketTable, Risk
+from dydx_perf.ext.account cimport NO_ROW, Account, MarketTable, Risk
 from dydx_perf.ext.book_columns cimport COLUMNS, aligned, bytes_needed, describe, plan, rows_of
 from dydx_perf.ext.book_rows cimport (
     ACCOUNT_BEYOND,
@@ -155,28 +155,40 @@ cdef class BookStore:
         self.writing = False
 
     cdef void catch_up(self) noexcept:
-        """Bring the rows in step with the table; a market that the book has no row for has no holders here."""
-        cdef uint32_t i
-        cdef uint32_t count = self.c.market_extent.capacity
-        if self.table.count < count:
-            count = <uint32_t>self.table.count
-        self.c.market_extent.fresh = self.c.market_extent.used = count
-        for i in range(count):
-            if self.c.holders[i]:
-                reprice_market(&self.c, i, &self.table.rows[i])
-            self.c.markets[i] = self.table.rows[i]
+        """Bring the rows that changed in step with the table, in the order in which they changed.
+
+        A market that the book has no row for has no holders here.
+        """
+        cdef size_t i = self.table.newest
+        cdef size_t first = NO_ROW
+        while i != NO_ROW and self.table.origins[i].changed > self.seen_version:
+            first = i
+            i = self.table.origins[i].older
+        i = first
+        while i != NO_ROW:
+            if i < self.c.market_extent.capacity:
+                if self.c.holders[i]:
+                    reprice_market(&self.c, <uint32_t>i, &self.table.rows[i])
+                self.c.markets[i] = self.table.rows[i]
+            i = self.table.origins[i].newer
+        i = self.table.count
+        self.c.market_extent.used = (
+            <uint32_t>i if i < self.c.market_extent.capacity else self.c.market_extent.capacity)
+        self.c.market_extent.fresh = self.c.market_extent.used
         self.block_height = self.table.block_height
         self.seen_version = self.table.version
         for i in range(self.c.queued):
             if self.c.rows[self.c.queue[i]].flags & ACCOUNT_STALE:
                 settle_row(&self.c, self.c.queue[i])
 
-    def finish(self):
-        """Take over what changed in the table, evaluate what changed here, and return the crossings."""
+    cdef int settle(self) except -1:
+        """Take over what changed in the table, evaluate what changed here, and note the crossings in `pending`."""
         cdef uint32_t done = 0
         self.catch_up()
         # From here on every reader sees the new state; objects are only made now.
         self.time = self.table.time
+        if self.c.queued == 0:
+            return 0
         try:
             while done < self.c.queued:
                 self.report(self.c.queue[done])
@@ -185,6 +197,11 @@ cdef class BookStore:
         finally:  # an account that could not be reported stays in the queue
             self.c.queued -= done
             memmove(self.c.queue, self.c.queue + done, self.c.queued * sizeof(uint32_t))
+        return 0
+
+    def finish(self):
+        """Take over what changed in the table, evaluate what changed here, and return the crossings."""
+        self.settle()
         crossings, self.pending = self.pending, []
         return crossings
 

@@ -3,7 +3,7 @@
 Same names, same answers, no speed. A subclass gives `exact_risk` and `exact_liquidation_price`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, NoReturn, Self, final
 
@@ -18,6 +18,7 @@ NEVER = "NEVER"
 ALWAYS = "ALWAYS"
 
 
+INPUTS = 4  # oracle price, funding index, open interest, tier
 HIGHEST_HEIGHT = 1 << 62
 LARGEST_EXPONENT = 32
 
@@ -50,7 +51,8 @@ class MarketTable:
     """Where each market's inputs come from; the inputs themselves stay with the markets."""
 
     def __init__(self) -> None:
-        self._sources: list[tuple[int, int]] = []  # (height, basis)
+        self._sources: list[tuple[int, int]] = []  # (height, basis), the lowest and the weakest
+        self._inputs: list[tuple[tuple[int, int], ...]] = []  # (height, basis) of each input
         self._height: int | None = None
         self._time: object = None
 
@@ -68,12 +70,36 @@ class MarketTable:
     def add(self) -> int:
         """Append a market and return its index."""
         self._sources.append((-1, 0))
+        self._inputs.append(((-1, 0),) * INPUTS)
         return len(self._sources) - 1
 
-    def set(self, index: int, *, height: int, basis: int, **inputs: int) -> bool:
+    def set(
+        self,
+        index: int,
+        *,
+        height: int = -1,
+        basis: int = 0,
+        sources: Sequence[tuple[int, int]] | None = None,
+        **inputs: int,
+    ) -> bool:
         """Note a change of a market; always in range."""
-        self._sources[self._checked(index)] = (height, basis)
+        given = ((height, basis),) * INPUTS if sources is None else tuple(sources)
+        self._inputs[self._checked(index)] = given
+        self._sources[index] = min(one for one, _ in given), max(one for _, one in given)
         return True
+
+    def move(self, index: int, what: int, value: int, height: int, basis: int) -> bool:
+        """Leave every change to the market itself."""
+        self._checked(index)
+        return False
+
+    def moved(self, index: int, since: int) -> None:
+        """Nothing changes past a market."""
+        self._checked(index)
+
+    def sources(self, index: int) -> list[tuple[int, int]]:
+        """(height, basis) of each input: oracle price, funding index, open interest, tier."""
+        return list(self._inputs[self._checked(index)])
 
     def set_block(self, height: int | None, time: object) -> None:
         """Say as of which block the table is."""
