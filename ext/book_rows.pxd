@@ -19,6 +19,7 @@
 #   find_place, append_place, drop_place   a position's place
 #   evaluate                           an account from its inputs, in 128 bits
 #   settle_row                         the row anew from evaluate
+#   resize_positions                   an account's balance and sizes of positions that it has
 #   position_figures                   notional and margins of one position, 64 bits
 #   prefetch_block, prefetch_row       what the two walks need soon
 #   reprice_market                     a market's old state -> its new one, for every holder
@@ -314,6 +315,31 @@ cdef inline void enqueue(book_t *book, uint32_t slot, uint32_t reason) noexcept 
         book.queue[book.queued] = slot
         book.queued += 1
     book.rows[slot].flags |= ACCOUNT_QUEUED | reason
+
+
+cdef inline void resize_positions(
+    book_t *book, uint32_t slot, int64_t usdc, const position_t *given, size_t count, int64_t height, uint32_t basis
+) noexcept nogil:
+    """Replace the balance and the quantums of positions that the account has, and leave it to be evaluated.
+
+    All its positions are settled to their markets' present indices, as the chain does when an account changes.
+    For an account that is neither wide nor beyond; no quantums are 0.
+    """
+    cdef row_t *row = &book.rows[slot]
+    cdef uint32_t place
+    cdef size_t i
+    for i in range(count):
+        book.quantums[find_place(book, slot, given[i].market)] = given[i].quantums
+    place = book.first[slot]
+    while place != NOWHERE:
+        book.quote_balance[place] = 0
+        if book.quantums[place]:
+            book.funding_index[place] = book.markets[market_of(book, place)].funding_index
+        place = book.next[place]
+    book.usdc[slot] = usdc
+    book.height[slot] = height
+    row.flags = (row.flags & ((1 << BASIS_SHIFT) - 1)) | (basis << BASIS_SHIFT)
+    enqueue(book, slot, ACCOUNT_STALE)
 
 
 cdef inline int64_t position_figures(

@@ -79,7 +79,8 @@ KERNELS = {
     "stream": BASE,
     "depth": BASE,
     "order_queue": BASE,
-    "hot_feed": BASE | {"numtext", "margin", "account", "crossing", "book_rows", "book", "frame", "depth"},
+    "feed_lines": BASE | {"account", "book", "frame", "depth"},
+    "hot_feed": BASE | {"account", "book_rows", "book", "frame", "depth", "feed_lines"},
     "columns": BASE | {"settle", "funding", "pnl"},
 }
 

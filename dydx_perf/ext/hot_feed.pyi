@@ -1,0 +1,32 @@
+from collections.abc import Callable
+from typing import Self
+
+from typing_extensions import disjoint_base
+
+from dydx_perf.ext.book import BookStore
+from dydx_perf.ext.crossing import Crossing
+from dydx_perf.ext.feed_lines import FeedLines
+from dydx_perf.ext.frame import FrameScanner
+
+@disjoint_base
+class HotFeed(FeedLines):
+    message_id: int
+    heard_at: float
+    deadline: float
+    block_height: int
+    def __new__(
+        cls,
+        store: BookStore,
+        scanner: FrameScanner,
+        observers: Callable[[list[Crossing]], list[Exception]],
+    ) -> Self: ...
+    @property
+    def observers(self) -> Callable[[list[Crossing]], list[Exception]]: ...
+    @property
+    def frames(self) -> int: ...
+    @property
+    def handed_over(self) -> int: ...
+    def receive(
+        self, frame: bytes | bytearray | memoryview | str, now: float
+    ) -> tuple[()] | list[Crossing] | None: ...
+    def start(self) -> None: ...
