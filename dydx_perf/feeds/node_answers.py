@@ -121,7 +121,7 @@ class NodeAnswers:
             market.ticker: market.funding_index
             for market in theirs
             if market.ticker in self._book.chain
-            and self._book.chain[market.ticker]._sources["funding_index"][0] < 0
+            and self._book.chain[market.ticker]._sources()["funding_index"][0] < 0
             and self._book.chain[market.ticker].funding_index != market.funding_index
         }
         if not indices:
