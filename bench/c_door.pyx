@@ -8,6 +8,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc, strtod
 
+from dydx_perf.ext.depth cimport ASK, BID, Depth, best_price, next_arrival, set_level, uncross, view_t
 from dydx_perf.ext.fixed cimport i128_to_object
 from dydx_perf.ext.frame cimport FRAME_OK, FrameScanner
 from dydx_perf.ext.liquidation_price cimport (
@@ -249,4 +250,56 @@ cdef class Accounts:
             ) != STATUS_OK:
                 raise ValueError(i)
             total ^= price
+        return total
+
+
+cdef struct change_t:
+    int64_t price
+    int64_t size
+    int side
+
+
+cdef class Changes:
+    """Changes of an order book by price level, and the book."""
+
+    cdef Depth depth
+    cdef change_t *changes
+    cdef size_t count
+
+    def __cinit__(self, Depth depth not None, changes):
+        cdef size_t i
+        self.depth = depth
+        self.count = len(changes)
+        self.changes = <change_t *>malloc(self.count * sizeof(change_t))
+        if self.changes == NULL:
+            raise MemoryError
+        for i, (is_bid, price, size) in enumerate(changes):
+            self.changes[i] = change_t(price=price, size=size, side=BID if is_bid else ASK)
+
+    def __dealloc__(self):
+        free(self.changes)
+
+    def apply_all(self):
+        """Every change, each an arrival of its own."""
+        cdef size_t i
+        for i in range(self.count):
+            next_arrival(&self.depth.c, 0.0)
+            if set_level(
+                &self.depth.c, self.changes[i].side, self.changes[i].price, self.changes[i].size
+            ) != STATUS_OK:
+                raise ValueError(i)
+
+    def apply_and_read_all(self):
+        """Every change, and after each the best prices of the uncrossed view; their sum."""
+        cdef size_t i
+        cdef view_t view
+        cdef int64_t total = 0
+        for i in range(self.count):
+            next_arrival(&self.depth.c, 0.0)
+            if set_level(
+                &self.depth.c, self.changes[i].side, self.changes[i].price, self.changes[i].size
+            ) != STATUS_OK:
+                raise ValueError(i)
+            uncross(&self.depth.c, &view)
+            total += best_price(&self.depth.c, &view, BID) + best_price(&self.depth.c, &view, ASK)
         return total
