@@ -53,6 +53,8 @@ __all__ = [
     "Side",
 ]
 
+INT64_MAX = 2**63 - 1
+
 
 class OrderKey(NamedTuple):
     """The whole id of an order, which alone names it."""
@@ -161,7 +163,7 @@ class OrderBook(PricedBook):
             One is no level; nothing was changed.
         """
         return self.levels.replace(
-            [self._read(*level) for level in bids], [self._read(*level) for level in asks], time
+            [self.read_level(*level) for level in bids], [self.read_level(*level) for level in asks], time
         )
 
     def next_arrival(self, *, time: float) -> None:
@@ -170,7 +172,7 @@ class OrderBook(PricedBook):
 
     def set_level(self, side: Side, price: Amount, size: Amount) -> bool:
         """Set what stands at a price, absolute, 0 to take it out; False: no room, the book is not whole."""
-        return self.levels.set_level(is_bid(side), *self._read(price, size))
+        return self.levels.set_level(is_bid(side), *self.read_level(price, size))
 
     def mark_gap(self) -> None:
         """Say that messages were lost: the book is not whole until the next snapshot."""
@@ -192,8 +194,21 @@ class OrderBook(PricedBook):
         bids, asks = self.levels.counts
         return f"OrderBook({self._market.ticker} {bids} bids, {asks} asks, {state})"
 
-    def _read(self, price: Amount, size: Amount) -> tuple[int, int]:
-        return self._subticks(price), size_to_base_quantums(size, self._market.atomic_resolution)
+    def read_level(self, price: Amount, size: Amount) -> tuple[int, int]:
+        """Return subticks and base quantums of a level that the book could hold; nothing is changed.
+
+        Raises
+        ------
+        InputError
+            It is no level: a price of zero, a size below, digits past the units, more than int64 holds.
+        """
+        subticks = self._subticks(price)
+        quantums = size_to_base_quantums(size, self._market.atomic_resolution)
+        if subticks > INT64_MAX:
+            raise InputError("price", price, f"at most {self._price(INT64_MAX)}")
+        if not 0 <= quantums <= INT64_MAX:
+            raise InputError("size", size, f"0 to {self._size(INT64_MAX)}")
+        return subticks, quantums
 
 
 class OrderQueueBook(PricedBook):

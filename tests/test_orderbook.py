@@ -258,7 +258,8 @@ def test_a_market_without_its_tiers_impact_notional_says_so() -> None:
     [
         ([("999.1234567", "1")], []), ([("999", "1e-10")], []), ([("-1", "1")], []), ([("0", "1")], []),
         ([], [("1000", "-1")]), ([], [("1000", "1"), ("nan", "1")]), ([(999.5, "1")], []),
-        ([("9e12", "1e12")], []),
+        ([("9e12", "1e12")], []), ([("1", "1"), ("9223372036854.775808", "1")], []),
+        ([("1", "1"), ("2", "9223372036.854775808")], []),
     ],
 )  # fmt: skip
 def test_a_snapshot_with_what_is_no_level_changes_nothing(levels: Any) -> None:
@@ -402,7 +403,7 @@ if SAMPLES is not None:
         plain = PlainDepth(4096)
         bids, asks = snapshot("v4_orderbook.subscribed.ETH-USD.json")
         assert of.replace(bids, asks, time=0.0)
-        assert plain.replace([of._read(*one) for one in bids], [of._read(*one) for one in asks])
+        assert plain.replace([of.read_level(*one) for one in bids], [of.read_level(*one) for one in asks])
         assert (len(bids), len(asks), of.hidden_levels) == (335, 355, 0)
         batches = (RECORDED / "v4_orderbook.channel_batch_data.ETH-USD.jsonl").read_text("utf-8").splitlines()
         crossed = 0
@@ -413,7 +414,7 @@ if SAMPLES is not None:
                 for is_bid, side in ((True, "bids"), (False, "asks")):
                     for price, size in element.get(side, ()):
                         assert of.set_level("bid" if is_bid else "ask", price, size)
-                        plain.set_level(is_bid, *of._read(price, size))
+                        plain.set_level(is_bid, *of.read_level(price, size))
                 view = plain.uncrossed()
                 for is_bid in (True, False):
                     assert pairs(of.levels.stored(is_bid)) == plain.stored(is_bid)

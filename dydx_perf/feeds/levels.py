@@ -66,7 +66,8 @@ class OrderBooks:
             return
         read = [[(True, bids), (False, asks)] for bids, asks in parts]
         elements = [
-            [(is_bid, *book._read(*level)) for is_bid, levels in sides for level in levels] for sides in read
+            [(is_bid, *book.read_level(*level)) for is_bid, levels in sides for level in levels]
+            for sides in read
         ]
         for levels in elements:
             book.next_arrival(time=now)
