@@ -167,8 +167,6 @@ class RecordingWriter(_File):
 
     Attributes
     ----------
-    frames : int
-        Number of frames, those not yet flushed included.
     cut : Damage or None
         The damaged tail that was cut off when the file was opened.
 
