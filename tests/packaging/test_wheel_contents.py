@@ -15,7 +15,9 @@ from dydx_perf.kernel import COMPILED
 # Promised to outside Cython code: structs and functions. Other compiled modules are for Python callers.
 PROMISED = ["margin", "account", "funding", "pnl", "liquidation", "numtext"]
 FOLDER = PurePosixPath("dydx_perf/ext")
-INCLUDE = re.compile(r'cdef extern from "(dydx_perf/ext/[^"]+)"|^\s*#\s*include "([^"]+)"', re.MULTILINE)
+INCLUDE = re.compile(
+    r'(?:cdef extern from|^\s*#\s*include) "(dydx_perf/ext/[^"]+)"|^\s*#\s*include "([^"]+)"', re.MULTILINE
+)
 
 
 @pytest.fixture(scope="module")
