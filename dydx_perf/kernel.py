@@ -5,18 +5,43 @@ Everything above imports them from here and does not know which it got; `COMPILE
 
 from typing import TYPE_CHECKING
 
-__all__ = ["ALWAYS", "BASES", "COMPILED", "NEVER", "Account", "MarketTable", "OraclePrice", "Risk"]
+__all__ = [
+    "ALWAYS",
+    "BASES",
+    "COMPILED",
+    "NEVER",
+    "Account",
+    "MarketTable",
+    "OraclePrice",
+    "OrderDecision",
+    "Placement",
+    "Risk",
+    "decide_order",
+]
 
 if TYPE_CHECKING:
     from dydx_perf.ext.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
+    from dydx_perf.ext.whatif import OrderDecision, Placement, decide_order
 
     COMPILED: bool
 else:
     try:
         from dydx_perf.ext.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
+        from dydx_perf.ext.whatif import OrderDecision, Placement, decide_order
 
         COMPILED = True
     except ModuleNotFoundError:  # a build without 128-bit integers
-        from dydx_perf.exact.account import ALWAYS, BASES, NEVER, Account, MarketTable, OraclePrice, Risk
+        from dydx_perf.exact.account import (
+            ALWAYS,
+            BASES,
+            NEVER,
+            Account,
+            MarketTable,
+            OraclePrice,
+            OrderDecision,
+            Placement,
+            Risk,
+            decide_order,
+        )
 
         COMPILED = False

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Self
 from dydx_perf.errors import InputError
 from dydx_perf.exact.arith import price_to_subticks as oracle_subticks
 from dydx_perf.exact.sentinels import SENTINEL_CODES
+from dydx_perf.kernel import COMPILED, Placement
 from dydx_perf.market import Amount, checked_integer, is_ticker
 from dydx_perf.position import checked_decimal
 from dydx_perf.units import price_to_subticks, size_to_base_quantums
 
 if TYPE_CHECKING:
+    from dydx_perf.kernel import MarketTable
     from dydx_perf.market import Market
     from dydx_perf.parameters import EquityTier
 
@@ -45,8 +47,16 @@ def refusal(name: str, reason: str) -> Refusal:
     return Refusal(name, SENTINEL_CODES.get(name), reason)
 
 
+class _Placeable:
+    """What an order remembers beside its words: its integers in the market that it was last asked of."""
+
+    __slots__ = ("_placement",)
+
+    _placement: Placement | None
+
+
 @dataclass(frozen=True, slots=True)
-class Order:
+class Order(_Placeable):
     """A limit order as it would be sent; `Order.buy` and `Order.sell` make one.
 
     Parameters
@@ -128,6 +138,7 @@ class Order:
             **amounts,
         }.items():
             object.__setattr__(self, field, value)
+        object.__setattr__(self, "_placement", None)
         price, limit = self.fill_price, self.limit_price
         if price is not None and (price > limit if is_buy else price < limit):
             raise InputError("fill_price", fill_price, f"a price no worse than the limit, {limit:f}")
@@ -215,6 +226,42 @@ class Order:
         return PlacedOrder(self, market, base_quantums, subticks, fill_subticks)
 
 
+def kept_placement(order: Order, table: MarketTable) -> Placement | None:
+    """Return what `placement_of` made last, if it was in this table: a market's order book never changes."""
+    kept: Placement | None = getattr(order, "_placement", None)  # an unpickled order has none
+    return kept if kept is not None and kept.table is table else None
+
+
+def placement_of(order: Order, market: Market) -> Placement | None:
+    """Return an order in the kernel's integers; None where a refusal or plain integers have to answer.
+
+    An order in an active market that nothing but its position and collateral can refuse has one. It keeps it,
+    for `kept_placement`.
+    """
+    placed, table = order.in_market(market), market._table
+    if not COMPILED or table is None or placed.is_refused_anywhere:
+        return None
+    try:
+        made = Placement(
+            table,
+            market._index,
+            market.clob_pair,
+            is_buy=order.is_buy,
+            base_quantums=placed.base_quantums,
+            subticks=placed.subticks,
+            fill_subticks=placed.fill_subticks,
+            builder_fee_ppm=order.builder_fee_ppm or 0,
+            post_only=order.post_only,
+            immediate_or_cancel=order.immediate_or_cancel,
+            reduce_only=order.reduce_only,
+            is_isolated=market.is_isolated,
+        )
+    except OverflowError:
+        return None
+    object.__setattr__(order, "_placement", made)
+    return made
+
+
 def _checked_amount(argument: str, value: Amount) -> Decimal:
     """Return a Decimal of zero or more."""
     if value is None:
@@ -239,6 +286,13 @@ class PlacedOrder:
     def is_step_right(self) -> bool:
         """Whether the size is a multiple of the market's step."""
         return self.base_quantums % self.market.clob_pair.step_base_quantums == 0
+
+    @property
+    def is_refused_anywhere(self) -> bool:
+        """Whether more than position and collateral decides: it is refused, or its market is not active."""
+        if self.market.clob_pair.status != ACTIVE:
+            return True
+        return (self._refused_message() or self._refused_market(self.market.perpetual.price)) is not None
 
     def fill_base_quantums(self, position_quantums: int) -> int:
         """Return what would fill: of a reduce-only order no more than the position."""

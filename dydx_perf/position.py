@@ -166,3 +166,8 @@ class Position:
     def __repr__(self) -> str:
         entry = "" if self.entry_price is None else f", entry_price={self.entry_price}"
         return f"Position({self.ticker} {self.size:+f}{entry})"
+
+
+def is_nothing(position: Position) -> bool:
+    """Whether the chain would keep no such position."""
+    return position.quantums == 0 and position.quote_balance == 0

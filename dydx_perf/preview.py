@@ -17,29 +17,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, ClassVar, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 from dydx_perf.errors import InputError
 from dydx_perf.exact import whatif
 from dydx_perf.exact.margin import SUCCESS
-from dydx_perf.exact.update import COLLAT_CHECK, DEPOSIT, MATCH, TRANSFER, WITHDRAWAL, BlockState
-from dydx_perf.market import Amount, Market, checked_integer
-from dydx_perf.order import INITIALIZING, Order, PlacedOrder, Refusal
+from dydx_perf.exact.update import COLLAT_CHECK, DEPOSIT, MATCH, BlockState
+from dydx_perf.kernel import decide_order
+from dydx_perf.market import Market, checked_integer
+from dydx_perf.movement import Deposit, Movement, PriceMove, Transfer, Withdrawal
+from dydx_perf.order import INITIALIZING, Order, PlacedOrder, Refusal, kept_placement, placement_of
 from dydx_perf.parameters import FeeTier
-from dydx_perf.position import checked_amount
 from dydx_perf.scenario import Scenario
-from dydx_perf.units import base_quantums_to_size, quote_quantums_to_usdc, usdc_to_quote_quantums
+from dydx_perf.units import base_quantums_to_size, quote_quantums_to_usdc
 
 if TYPE_CHECKING:
     from dydx_perf.chain import Chain
     from dydx_perf.exact.state import RiskState
-    from dydx_perf.kernel import OraclePrice, Risk
+    from dydx_perf.kernel import OraclePrice, OrderDecision, Risk
     from dydx_perf.subaccount import Subaccount
 
 __all__ = [
     "BasketPreview",
     "BlockState",
     "Deposit",
+    "Movement",
     "MovementPreview",
     "OrderPreview",
     "Preview",
@@ -53,81 +55,34 @@ __all__ = [
 ]
 
 MAKER, TAKER = "maker", "taker"
+INT64_MAX = 2**63 - 1
 
 
-def _checked_movement(usdc: Amount) -> int:
-    quantums = checked_amount("usdc", usdc, usdc_to_quote_quantums(usdc))
-    if quantums <= 0:
-        raise InputError("usdc", usdc, "above zero")
-    return quantums
+class _Later:
+    """Fields that are computed when they are first read, from a moment that was kept.
 
-
-@dataclass(frozen=True, slots=True)
-class Movement:
-    """An amount of USDC that moves.
-
-    Parameters
-    ----------
-    usdc : str, int or Decimal
-        Above zero, exact to 6 decimals.
+    What the kernel has decided is made without them; what plain integers answer has all from the beginning.
     """
 
-    usdc: Amount
+    __slots__ = ("_moment",)
 
-    kind: ClassVar[str] = ""
+    def __getattr__(self, name: str) -> Any:
+        value = self._later(name, object.__getattribute__(self, "_moment"))
+        object.__setattr__(self, name, value)
+        return value
 
-    def __post_init__(self) -> None:
-        if not self.kind:
-            raise TypeError("a movement is a Withdrawal, a Transfer or a Deposit")
-        _checked_movement(self.usdc)
-
-    @property
-    def quantums(self) -> int:
-        """Quote quantums, above zero."""
-        return usdc_to_quote_quantums(self.usdc)
+    def _later(self, name: str, moment: Any) -> Any:
+        raise AttributeError(name)
 
 
-class Withdrawal(Movement):
-    """USDC taken out of the subaccount."""
-
-    __slots__ = ()
-    kind = WITHDRAWAL
-
-
-class Transfer(Movement):
-    """USDC sent to another subaccount; the receiver's side always passes."""
-
-    __slots__ = ()
-    kind = TRANSFER
-
-
-class Deposit(Movement):
-    """USDC paid in."""
-
-    __slots__ = ()
-    kind = DEPOSIT
+_new, _keep_moment = (
+    object.__new__,
+    _Later.__dict__["_moment"].__set__,
+)  # past the checks of a frozen dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class PriceMove:
-    """Other oracle prices.
-
-    Parameters
-    ----------
-    oracle_prices : mapping of ticker to str, int or Decimal
-        USDC for one coin.
-    """
-
-    oracle_prices: Mapping[str, Amount]
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.oracle_prices, Mapping):
-            raise InputError("oracle_prices", self.oracle_prices, "a mapping of ticker to oracle price")
-        object.__setattr__(self, "oracle_prices", dict(self.oracle_prices))
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(_Later):
     """One answer of the chain, and what the change would leave, passed or not.
 
     Attributes
@@ -177,9 +132,20 @@ class Verdict:
         """Liquidation price of every position afterwards, each with the other prices held."""
         return self.after.liquidation_prices
 
+    def _later(self, name: str, moment: tuple[OrderDecision, bool]) -> Any:
+        """Make the state afterwards, by plain integers."""
+        if name != "after":
+            raise AttributeError(name)
+        decision, rests = moment
+        placed = decision.order.in_market(decision.chain[decision.order.ticker])
+        now, tier = _before(decision), decision.fee_tier
+        if rests:
+            return resting_verdict(now, placed, tier).after
+        return matching_verdict(now, placed, tier, decision.counterparty_quantums).after
+
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(_Later):
     """What stands before and what the chain would leave: the same where it refuses.
 
     Attributes
@@ -231,6 +197,10 @@ class OrderPreview(Preview):
     @property
     def passes(self) -> bool:
         """Whether the chain takes the order by every check that applies to it."""
+        decision = getattr(self, "_moment", None)
+        if decision is not None:
+            made: bool = decision.passes
+            return made
         verdicts = [verdict for verdict in (self.entering_book, self.matching) if verdict is not None]
         return self.refusal is None and all(verdict.passes for verdict in verdicts)
 
@@ -242,6 +212,55 @@ class OrderPreview(Preview):
                 quantums = self.after.quantums(perpetual_id)
                 return base_quantums_to_size(quantums, self.after.perpetuals[perpetual_id].atomic_resolution)
         return Decimal(0)
+
+    def _later(self, name: str, moment: OrderDecision) -> Any:
+        """Make one field of what the kernel has decided."""
+        match name:
+            case "order":
+                return moment.order
+            case "refusal":
+                return None
+            case "entering_book" | "matching":
+                return _decided_verdict(moment, name == "entering_book")
+            case "before":
+                return _before(moment)
+            case "after":
+                return self.matching.after if self.matching and self.matching.passes else self.before
+            case "assumes":
+                return _assumed(moment.order, moment.fee_tier, moment.counterparty_quantums)
+        raise AttributeError(name)
+
+
+def _before(decision: OrderDecision) -> Scenario:
+    """Return the account as the kernel found it, made once."""
+    if decision.scenario is None:
+        decision.scenario = Scenario.of_decision(decision)
+    before: Scenario = decision.scenario
+    return before
+
+
+def _decided_verdict(decision: OrderDecision, rests: bool) -> Verdict | None:
+    """Return one of the kernel's verdicts; the state afterwards is made when it is read."""
+    made = decision.verdict(rests)
+    if made is None:
+        return None
+    verdict = _new(Verdict)
+    _keep_moment(verdict, (decision, rests))
+    result, before, after, value, fee, builder_fee, usdc_change, open_interest_change, position = made
+    for name, field in {
+        "result": result,
+        "risk_before": before,
+        "risk_after": after,
+        "role": MAKER if rests or decision.order.post_only else TAKER,
+        "value": value,
+        "fee": fee,
+        "builder_fee": builder_fee,
+        "usdc_change": usdc_change,
+        "open_interest_change": open_interest_change,
+        "position": position,
+    }.items():
+        object.__setattr__(verdict, name, field)
+    return verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,6 +359,14 @@ class _Checked:
         self.is_block_known = block is not None
 
     @property
+    def known_fee_tier(self) -> FeeTier | None:
+        """The tier, None where there is no such one: who asks for it is told when an order needs it."""
+        try:
+            return self.fee_tier
+        except InputError:
+            return None
+
+    @property
     def fee_tier(self) -> FeeTier:
         """The tier; asked for when an order needs it."""
         return fee_tier_of(self.chain, self.tier)
@@ -360,7 +387,13 @@ def preview(
 ) -> BasketPreview: ...
 def preview(account: Subaccount, what: What | Sequence[What], **options: Unpack[PreviewOptions]) -> Preview:
     """Say what the chain would answer; `Subaccount.preview` is this."""
-    checked = _Checked(account.chain, options)
+    checked = _Checked(account.chain, options) if options else None
+    if isinstance(what, Order):
+        decided = _decided(account, what, checked)
+        if decided is not None:
+            return decided
+    if checked is None:
+        checked = _Checked(account.chain, options)
     if isinstance(what, Order | Movement | PriceMove):
         return _step(account.chain, Scenario.now(account, _tickers(what)), what, checked)
     several = _checked_several(what)
@@ -374,6 +407,32 @@ def preview(account: Subaccount, what: What | Sequence[What], **options: Unpack[
             checked.open_stateful_orders += step.order.stateful and step.passes
     assumes = dict.fromkeys(text for step in steps for text in step.assumes)
     return BasketPreview(before, now, tuple(assumes), tuple(steps))
+
+
+def _decided(account: Subaccount, order: Order, options: _Checked | None) -> OrderPreview | None:
+    """Let the kernel decide an order; None where it is refused at once or plain integers have to answer."""
+    chain = account._chain
+    placement = kept_placement(order, chain._table)
+    if placement is None and order.ticker in chain:
+        placement = placement_of(order, chain[order.ticker])
+    tier: FeeTier | None
+    if options is None:
+        tiers = chain.parameters.fee_tiers
+        tier, counterparty = tiers[0] if tiers else None, 0
+    else:
+        tier, counterparty = options.known_fee_tier, options.counterparty
+        if (order.stateful and options.open_stateful_orders is not None) or abs(counterparty) > INT64_MAX:
+            return None
+    if placement is None or tier is None:
+        return None
+    decision = decide_order(
+        account, placement, chain, order, tier, counterparty, account._leverage, account._holds_isolated
+    )
+    if decision is None:
+        return None
+    decided = _new(OrderPreview)
+    _keep_moment(decided, decision)
+    return decided
 
 
 def _checked_several(what: object) -> list[What]:
@@ -467,14 +526,28 @@ def _order(market: Market, now: Scenario, order: Order, options: _Checked) -> Or
     matching = None
     if market.status != INITIALIZING:
         matching = matching_verdict(now, placed, options.fee_tier, options.counterparty)
-    assumes = [f"fee tier {options.fee_tier.name}, no discounts"]
-    if matching is not None:
-        assumes.append("matched in full, at one price, with one order")
-        assumes.append(f"the other side holds {options.counterparty} base quantums before the match")
-    if order.stateful and options.open_stateful_orders is None:
-        assumes.append("the equity tier leaves room for one more stateful order")
+    assumes = _assumed(
+        order,
+        options.fee_tier,
+        options.counterparty,
+        matches=matching is not None,
+        counted=options.open_stateful_orders is not None,
+    )
     left = matching.after if matching is not None and matching.passes else now
-    return OrderPreview(now, left, tuple(assumes), order, None, entering, matching)
+    return OrderPreview(now, left, assumes, order, None, entering, matching)
+
+
+def _assumed(
+    order: Order, tier: FeeTier, counterparty: int, *, matches: bool = True, counted: bool = False
+) -> tuple[str, ...]:
+    """Say what is taken for granted; `counted` is whether the open stateful orders are known."""
+    assumes = [f"fee tier {tier.name}, no discounts"]
+    if matches:
+        assumes.append("matched in full, at one price, with one order")
+        assumes.append(f"the other side holds {counterparty} base quantums before the match")
+    if order.stateful and not counted:
+        assumes.append("the equity tier leaves room for one more stateful order")
+    return tuple(assumes)
 
 
 def resting_verdict(now: Scenario, placed: PlacedOrder, tier: FeeTier) -> Verdict:

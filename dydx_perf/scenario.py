@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 from dydx_perf.errors import InputError
 from dydx_perf.exact import liquidation_price, margin
 from dydx_perf.exact.funding import settle_subaccount
-from dydx_perf.exact.state import RiskState
+from dydx_perf.exact.state import (
+    USDC_ASSET_ID,
+    AssetPosition,
+    PerpetualPosition,
+    RiskState,
+    SubaccountState,
+)
 from dydx_perf.exact.trades import Trades, oracle_price_of_quantum
 from dydx_perf.kernel import BASES, Account, MarketTable, OraclePrice, Risk
 
@@ -20,12 +26,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from fractions import Fraction
 
-    from dydx_perf.exact.state import Perpetual, SubaccountState
+    from dydx_perf.exact.state import Perpetual
+    from dydx_perf.kernel import OrderDecision
     from dydx_perf.subaccount import Subaccount
 
 __all__ = ["Scenario"]
 
 ESTIMATE = BASES.index("estimate")
+#: what changes of a market, as the kernel's row of it stands
+CHANGING = (
+    "price",
+    "funding_index",
+    "open_interest",
+    "initial_margin_ppm",
+    "maintenance_fraction_ppm",
+    "open_interest_lower_cap",
+    "open_interest_upper_cap",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +85,30 @@ class Scenario:
             },
             source=(_height(account.height), BASES.index(account.basis)),
             time=account.chain.time,
+        )
+
+    @classmethod
+    def of_decision(cls, decision: OrderDecision) -> Scenario:
+        """Take the account as it stood when the kernel decided, with its markets and the order's."""
+        names = dict.fromkeys([*decision.names, decision.order.ticker])
+        rows = dict(zip([*decision.names, decision.order.ticker], decision.market_rows(), strict=True))
+        perpetuals, tickers, sources = {}, {}, {}
+        for name in names:
+            perpetual, row = decision.chain[name].perpetual, rows[name]
+            number = perpetual.perpetual_id
+            perpetuals[number] = replace(perpetual, **dict(zip(CHANGING, row[: len(CHANGING)], strict=True)))
+            tickers[number], sources[number] = name, row[len(CHANGING) :]
+        return cls(
+            state=SubaccountState(
+                (AssetPosition(USDC_ASSET_ID, decision.usdc),) if decision.usdc else (),
+                tuple(PerpetualPosition(*row) for row in decision.position_rows()),
+                {decision.chain[name].perpetual_id: ppm for name, ppm in decision.leverage.items() if ppm},
+            ),
+            perpetuals=perpetuals,
+            tickers=tickers,
+            sources=sources,
+            source=decision.source,
+            time=decision.time,
         )
 
     def with_state(

@@ -7,9 +7,10 @@ documentation says where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, NoReturn, Unpack, overload
 
 from dydx_perf.chain import Chain
@@ -20,24 +21,23 @@ from dydx_perf.exact.state import USDC_ASSET_ID, AssetPosition, LiquidationInfo,
 from dydx_perf.kernel import BASES, Account, OraclePrice
 from dydx_perf.market import MAX_HEIGHT, Amount, Basis, Market, checked_integer, checked_source
 from dydx_perf.pnl import Pnl, position_pnl, unsettled_funding
-from dydx_perf.position import Position, checked_amount
+from dydx_perf.position import Position, checked_amount, is_nothing
 from dydx_perf.units import quote_quantums_to_usdc, to_decimal, usdc_to_quote_quantums
 
 if TYPE_CHECKING:
     from dydx_perf.explain import Explanation
     from dydx_perf.liquidation import Liquidation
     from dydx_perf.max_order import MaxOrder, MaxOrderOptions
+    from dydx_perf.movement import Movement, PriceMove
     from dydx_perf.order import Order
     from dydx_perf.parameters import FeeTier
     from dydx_perf.preview import (
         BasketPreview,
         BlockState,
-        Movement,
         MovementPreview,
         OrderPreview,
         Preview,
         PreviewOptions,
-        PriceMove,
         PriceMovePreview,
         What,
     )
@@ -59,9 +59,12 @@ def _checked_usdc(usdc: Amount) -> int:
     return checked_amount("usdc", usdc, usdc_to_quote_quantums(usdc))
 
 
-def is_nothing(position: Position) -> bool:
-    """Whether the chain would keep no such position."""
-    return position.quantums == 0 and position.quote_balance == 0
+@cache
+def _preview_door() -> Callable[..., Preview]:
+    """Open the room of previews once: an import costs as much as a preview, even one that was made before."""
+    from dydx_perf.preview import preview
+
+    return preview
 
 
 class Subaccount(Account):
@@ -218,6 +221,7 @@ class Subaccount(Account):
         )
         self._usdc = usdc
         self._positions = {p.ticker: p for p in ordered}
+        self._holds_isolated = bool(isolated)
         self._leverage = leverage
         self._sources = sources
 
@@ -513,9 +517,7 @@ class Subaccount(Account):
         fee_tier, open_stateful_orders, counterparty_quantums, block
             See `dydx_perf.preview.PreviewOptions`.
         """
-        from dydx_perf.preview import preview
-
-        return preview(self, what, **options)
+        return _preview_door()(self, what, **options)
 
     def max_order(
         self, market: str, side: str, limit_price: Amount, **options: Unpack[MaxOrderOptions]

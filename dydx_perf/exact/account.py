@@ -16,6 +16,8 @@ from dydx_perf.exact.state import RiskState
 BASES = ("chain", "estimate", "sample")
 NEVER = "NEVER"
 ALWAYS = "ALWAYS"
+#: nothing decides an order faster than the plain integers of `dydx_perf.exact.whatif` here
+OrderDecision = Placement = decide_order = None
 
 
 INPUTS = 4  # oracle price, funding index, open interest, tier
