@@ -341,27 +341,24 @@ def explain(account: Subaccount) -> Explanation:
     USDC of the indexer's snapshot and the chosen leverage of this very subaccount; the real one asks for the
     parent's, hourly.
     """
-    positions = account.positions
-    leverage = account.leverage_choices
-    held = [
-        HeldRow(
-            ticker,
-            position.market.perpetual,
-            position.quantums,
-            position.funding_index,
-            position.quote_balance,
-            leverage.get(ticker, 0),
+    held, prices, integers = [], [], []
+    for ticker, position in account.positions.items():
+        quantums, integer = position.quantums, None
+        if quantums:
+            price = account.liquidation_price(ticker)
+            prices.append((ticker, price))
+            integer = None if isinstance(price, str) else price.integer
+        integers.append(integer)
+        held.append(
+            HeldRow(
+                ticker,
+                position.market.perpetual,
+                quantums,
+                position.funding_index,
+                position.quote_balance,
+                position.custom_imf_ppm,
+            )
         )
-        for ticker, position in positions.items()
-    ]
-    prices = {
-        ticker: account.liquidation_price(ticker)
-        for ticker, position in positions.items()
-        if position.quantums
-    }
-    integers = [
-        None if isinstance(price := prices.get(ticker, ""), str) else price.integer for ticker in positions
-    ]
     risk = account.risk
     rows = account_rows(account.usdc_quantums, held, RiskState(risk.nc, risk.imr, risk.mmr), integers)
-    return Explanation(account.address, account.number, risk.basis, risk.height, rows, tuple(prices.items()))
+    return Explanation(account.address, account.number, risk.basis, risk.height, rows, tuple(prices))

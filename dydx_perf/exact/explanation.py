@@ -6,7 +6,9 @@ a quotient times 6 of the tier's fraction. So the parts of a difference are inte
 leave over. The figures themselves are those of `dydx_perf.exact.margin` and `dydx_perf.exact.indexer`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain as chained
+from operator import itemgetter
 from typing import NamedTuple
 
 from dydx_perf.exact.arith import ONE_MILLION
@@ -48,6 +50,7 @@ LOWEST_PRICE = 1
 
 #: (code, ticker or None, amount)
 PartRow = tuple[str, str | None, int]
+AMOUNT = itemgetter(2)
 
 
 class HeldRow(NamedTuple):
@@ -61,6 +64,9 @@ class HeldRow(NamedTuple):
     custom_imf_ppm: int
 
 
+TermFields = tuple[str, str | None, int, int, int, tuple[PartRow, ...], tuple[PartRow, ...]]
+
+
 class TermRow(NamedTuple):
     """One quantity of all three sources."""
 
@@ -71,6 +77,11 @@ class TermRow(NamedTuple):
     webapp: int
     indexer_less_chain: tuple[PartRow, ...]
     webapp_less_indexer: tuple[PartRow, ...]
+
+
+def term_row(*fields: *TermFields) -> TermRow:
+    """A TermRow without the detour of its own `__new__`, which costs more than the arithmetic."""
+    return tuple.__new__(TermRow, fields)
 
 
 class PriceRow(NamedTuple):
@@ -102,7 +113,7 @@ class PositionRow(NamedTuple):
 
 def kept(*parts: PartRow) -> tuple[PartRow, ...]:
     """The parts that move something."""
-    return tuple([part for part in parts if part[2]])
+    return tuple(filter(AMOUNT, parts))
 
 
 def account_decimals(held: Sequence[HeldRow]) -> int:
@@ -164,58 +175,58 @@ def position_terms(row: HeldRow, decimals: int) -> tuple[PositionRow, TermRow, T
     """What the account needs of a position, and its value, initial margin and maintenance margin."""
     ticker, perpetual, quantums, _, _, chosen = row
     base, price = perpetual.initial_margin_ppm, perpetual.price
-    resolution, exponent = perpetual.atomic_resolution, perpetual.exponent
     quantum = POW10[decimals - QUOTE_DECIMALS]
-    power = resolution + exponent
+    quantum_6, quantum_12 = POW10[decimals - QUOTE_DECIMALS - 6], POW10[decimals - QUOTE_DECIMALS - 12]
+    power = perpetual.atomic_resolution + perpetual.exponent
     product = quantums * price
     notional = truncated(product, power + QUOTE_DECIMALS)
     # In 10**-decimals, so that a margin fraction of as many decimals as the suffix says multiplies it whole.
     signed_26 = product * POW10[decimals - WEBAPP_FRACTION_DECIMALS + power]
     value, chain_value = signed_26 * ONE_26, notional * quantum
-    value_26 = abs(signed_26)
+    value_26, whole = (signed_26, notional) if product >= 0 else (-signed_26, -notional)
     value_6, value_12 = value_26 * ONE_20, value_26 * ONE_14
-    whole = abs(notional)
-    whole_6, whole_12 = whole * (quantum // ONE_6), whole * (quantum // ONE_12)
+    lost_6, lost_12 = value_6 - whole * quantum_6, value_12 - whole * quantum_12
     scaled = adjusted_initial_margin_ppm(
         perpetual, truncated(perpetual.open_interest * price, power + QUOTE_DECIMALS)
     )
-    used = max(scaled, chosen)
-    chain_initial = -(-whole * used // ONE_MILLION) * quantum
+    used = chosen if chosen > scaled else scaled
+    initial = -(-whole * used // ONE_MILLION)
     lost_value = value - chain_value
-    value_term = TermRow(
+    value_term = term_row(
         "value", ticker, chain_value, value, value, kept(("notional_trunc", ticker, lost_value)), ()
     )
     selected, steps = webapp_fraction(perpetual, chosen)
-    initial_term = TermRow(
+    initial_term = term_row(
         "initial margin",
         ticker,
-        chain_initial,
+        initial * quantum,
         value_6 * base,
         value_26 * selected,
         kept(
             ("scaling", ticker, value_6 * (base - scaled)),
             ("choice", ticker, value_6 * (scaled - used)),
-            ("notional_trunc", ticker, (value_6 - whole_6) * used),
-            ("initial_ceil", ticker, whole_6 * used - chain_initial),
+            ("notional_trunc", ticker, lost_6 * used),
+            ("initial_ceil", ticker, (whole * used - initial * ONE_MILLION) * quantum_6),
         ),
-        kept(*[(code, ticker, value_26 * step) for code, step in steps]),
+        tuple([(code, ticker, value_26 * step) for code, step in steps if step]) if value_26 else (),
     )
     mmf = base * perpetual.maintenance_fraction_ppm
     mmr = maintenance(perpetual, whole)
-    chain_maintenance, real = mmr * quantum, value_12 * mmf
-    maintenance_term = TermRow(
+    real = value_12 * mmf
+    lost_margin = real - mmr * quantum
+    maintenance_term = term_row(
         "maintenance margin",
         ticker,
-        chain_maintenance,
+        mmr * quantum,
         real,
         real,
         kept(
-            ("notional_trunc", ticker, (value_12 - whole_12) * mmf),
-            ("maintenance_ceil", ticker, whole_12 * mmf - chain_maintenance),
+            ("notional_trunc", ticker, lost_12 * mmf),
+            ("maintenance_ceil", ticker, whole * quantum_12 * mmf - mmr * quantum),
         ),
         (),
     )
-    kept_row = PositionRow(value, lost_value, notional, mmr, real - chain_maintenance, mmf)
+    kept_row = PositionRow(value, lost_value, notional, mmr, lost_margin, mmf)
     return kept_row, value_term, initial_term, maintenance_term
 
 
@@ -232,15 +243,6 @@ def maintenance(perpetual: Perpetual, whole: int) -> int:
     return -(-initial * perpetual.maintenance_fraction_ppm // ONE_MILLION)
 
 
-class AccountRows(NamedTuple):
-    """All rows of an account."""
-
-    decimals: int
-    account: tuple[TermRow, ...]
-    positions: tuple[TermRow, ...]
-    prices: tuple[PriceRow, ...]
-
-
 class Sums(NamedTuple):
     """What the liquidation prices of an account share; in the account's unit unless it says other."""
 
@@ -253,6 +255,22 @@ class Sums(NamedTuple):
     quote_balances: int
     lost_values: int
     lost_margins: int
+
+
+class AccountRows(NamedTuple):
+    """All rows of an account; those of its prices are made of `held` and `sums` when they are read."""
+
+    decimals: int
+    account: tuple[TermRow, ...]
+    positions: tuple[TermRow, ...]
+    held: tuple[tuple[HeldRow, PositionRow, int | None], ...]
+    sums: Sums
+
+    @property
+    def prices(self) -> tuple[PriceRow, ...]:
+        """Liquidation prices of the positions that have a size, where the formula has a divisor."""
+        rows = [price_row(*one, self.sums) for one in self.held if one[0].quantums]
+        return tuple([row for row in rows if row is not None])
 
 
 def account_rows(
@@ -289,16 +307,12 @@ def account_rows(
         sum([row[0].lost_value for row in rows]),
         sum([row[0].lost_margin for row in rows]),
     )
-    prices = [
-        price_row(one, row[0], integer, sums)
-        for one, row, integer in zip(held, rows, liquidation_prices, strict=True)
-        if one.quantums
-    ]
     return AccountRows(
         decimals,
         account,
         tuple([term for row in rows for term in row[1:]]),
-        tuple([price for price in prices if price is not None]),
+        tuple(zip(held, [row[0] for row in rows], liquidation_prices, strict=True)),
+        sums,
     )
 
 
@@ -314,34 +328,32 @@ def account_terms(
     initial = summed("initial margin", [row[2] for row in rows], risk.imr * quantum)
     margins = summed("maintenance margin", [row[3] for row in rows], risk.mmr * quantum)
     clamped = max(shown, 0)
-    equity = TermRow(
-        "net collateral",
-        None,
-        risk.nc * quantum,
-        shown,
-        clamped,
-        (
+    free = clamped - initial.webapp
+    equity_chain, equity_parts = risk.nc * quantum, all_parts([row[1].indexer_less_chain for row in rows])
+    if lost_funding or balances:
+        equity_parts = (
             *kept(("funding_floor", None, lost_funding), ("quote_balance", None, -balances)),
-            *[part for row in rows for part in row[1].indexer_less_chain],
+            *equity_parts,
+        )
+    equity_webapp = kept(("equity_clamp", None, clamped - shown))
+    return (
+        term_row("net collateral", None, equity_chain, shown, clamped, equity_parts, equity_webapp),
+        initial,
+        margins,
+        term_row(
+            "free collateral",
+            None,
+            equity_chain - initial.chain,
+            shown - initial.indexer,
+            max(free, 0),
+            (*equity_parts, *negated(initial.indexer_less_chain)),
+            (
+                *equity_webapp,
+                *negated(initial.webapp_less_indexer),
+                *kept(("free_clamp", None, max(free, 0) - free)),
+            ),
         ),
-        kept(("equity_clamp", None, clamped - shown)),
     )
-    raw_free = clamped - initial.webapp
-    free_clamp = max(raw_free, 0) - raw_free
-    free = TermRow(
-        "free collateral",
-        None,
-        equity.chain - initial.chain,
-        shown - initial.indexer,
-        raw_free + free_clamp,
-        (*equity.indexer_less_chain, *negated(initial.indexer_less_chain)),
-        (
-            *equity.webapp_less_indexer,
-            *negated(initial.webapp_less_indexer),
-            *kept(("free_clamp", None, free_clamp)),
-        ),
-    )
-    return equity, initial, margins, free
 
 
 def negated(parts: Sequence[PartRow]) -> list[PartRow]:
@@ -349,16 +361,24 @@ def negated(parts: Sequence[PartRow]) -> list[PartRow]:
     return [(code, ticker, -amount) for code, ticker, amount in parts]
 
 
+def all_parts(several: Iterable[tuple[PartRow, ...]]) -> tuple[PartRow, ...]:
+    """The parts of several terms, one after the other."""
+    return tuple(chained.from_iterable(several))
+
+
 def summed(name: str, terms: Sequence[TermRow], chain: int) -> TermRow:
     """The account's sum of its positions' terms, with all their parts; the chain's own sum is given."""
-    return TermRow(
+    if not terms:
+        return term_row(name, None, chain, 0, 0, (), ())
+    _, _, _, indexer, webapp, indexer_less_chain, webapp_less_indexer = zip(*terms, strict=True)
+    return term_row(
         name,
         None,
         chain,
-        sum([term.indexer for term in terms]),
-        sum([term.webapp for term in terms]),
-        tuple([part for term in terms for part in term.indexer_less_chain]),
-        tuple([part for term in terms for part in term.webapp_less_indexer]),
+        sum(indexer),
+        sum(webapp),
+        all_parts(indexer_less_chain),
+        all_parts(webapp_less_indexer),
     )
 
 
