@@ -4,6 +4,8 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from dydx_perf.screen import printing
+
 Verb = Callable[[Sequence[str]], int]
 
 
@@ -46,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, verb in VERBS.items():
         verbs.add_parser(name, help=(verb.__doc__ or "").strip().splitlines()[0], add_help=False)
     namespace, _ = parser.parse_known_args(given[:1])
-    return VERBS[namespace.verb](given[1:])
+    return printing(VERBS[namespace.verb], given[1:])
 
 
 if __name__ == "__main__":

@@ -1,11 +1,34 @@
-"""What the offline verbs print with: aligned columns and rounded dollars. Display only."""
+"""What the offline verbs print with: aligned columns, rounded dollars, and an end where nobody reads on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 
-__all__ = ["dollars", "table"]
+__all__ = ["dollars", "printing", "table"]
+
+NOT_PRINTED = 1
+
+
+def printing(verb: Callable[[Sequence[str]], int], arguments: Sequence[str]) -> int:
+    """Run a verb and return its exit status; 1 where its output could not be written to the end.
+
+    A reader that goes away, as `head` does, has seen what it wanted: no error to tell of; a full disk is.
+    """
+    try:
+        status = verb(arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None:  # of a file that the verb itself opens
+            raise
+        if not isinstance(error, BrokenPipeError):
+            print(f"the output could not be written: {error.strerror}", file=sys.stderr)
+        # what is still buffered goes nowhere, or Python would fail once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_PRINTED
+    return status
 
 
 def dollars(amount: Decimal) -> str:

@@ -464,3 +464,31 @@ def test_progress_is_shown_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -
         assert list(offline.progress(items, "evaluated")) == items
         assert ("evaluated: 500 of 1,000" in stderr.getvalue()) == is_shown
         assert not is_shown or stderr.getvalue().endswith("\r\x1b[K")
+
+
+@pytest.mark.parametrize("module", ["dydx_perf", "dydx_perf.verify"])
+def test_a_reader_that_goes_away_is_no_traceback(module: str) -> None:
+    """As `verify | head -1` does it: the rest is not printed, nothing is said, and it is not a success."""
+    arguments = ["verify"] if module == "dydx_perf" else []
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        assert run.stderr is not None
+        run.stdout.close()
+        assert run.stderr.read() == b""
+        assert run.wait() == 1
+
+
+def test_a_full_disk_is_told() -> None:
+    """One sentence, and not a success; where there is a device that is always full."""
+    if not Path("/dev/full").exists():
+        return
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-P", "-m", "dydx_perf", "verify"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert run.stderr == b"the output could not be written: No space left on device\n"
+    assert run.returncode == 1
