@@ -100,12 +100,13 @@ cdef inline status_t set_level(depth_t *depth, int side_name, int64_t price, int
     levels that are better.
     """
     cdef side_t *side = &depth.sides[side_name]
-    cdef int64_t key = -price if side_name == ASK else price
+    cdef int64_t key
     cdef level_t *level
     cdef uint32_t place
     cdef bint found
     if price < 1 or size < 0:
         return refuse_level(depth)
+    key = -price if side_name == ASK else price
     place = find_level(side, key)
     level = side.levels + place
     found = place < side.count and level.key == key
