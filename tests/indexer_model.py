@@ -1,7 +1,8 @@
-"""A small indexer: accounts and prices that change block by block, and the messages that tell of it.
+"""A small indexer: accounts and prices that change with the blocks, and the messages that tell of it.
 
-It counts messages as the venue does, reserves the number of an answer when the request arrives, answers later,
-shares batch buffers, loses what happens between snapshot and registration, and has a REST interface that lags.
+It counts messages as the venue does, reserves the number of an answer when the request arrives, answers
+later, shares batch buffers, loses what happens between snapshot and registration, and has a REST interface
+that lags.
 """
 
 from __future__ import annotations

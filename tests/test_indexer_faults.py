@@ -1,12 +1,13 @@
-"""Faults by seed: whatever is lost, doubled, turned round, cut or late, nothing wrong is called safe for long.
+"""Faults by seed: whatever is lost, doubled, turned, cut or late, nothing wrong is called safe for long.
 
 The rule, exactly. At any moment an account whose state in the book differs from the venue's is under a doubt,
 except for what cannot be known yet:
 
-1. a message of that account, or of a price, was sent or withheld within the last settling time: nothing that came
-   after it shows that it is missing;
-2. the account's snapshot is younger than the time until it is first compared with REST, and the two comparisons
-   that a repair takes: the venue's own gap between reading and registering leaves no trace in the numbers.
+1. a message of that account, or of a price, was sent or withheld within the last settling time: nothing that
+   came after it shows that it is missing;
+2. the account's snapshot is younger than the time until it is first compared with REST, and the two
+   comparisons that a repair takes: the venue's own gap between reading and registering leaves no trace in
+   the numbers.
 
 After the faults end, and the time of one repair, every account equals the venue's, without a doubt.
 """

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from dydx_perf.feeds.account_messages import OrderRow
 
-__all__ = ["OpenOrders", "OrderStep"]
+__all__ = ["OPEN_STATUSES", "OpenOrders", "OrderStep"]
 
 OPEN_STATUSES = {"OPEN", "BEST_EFFORT_OPENED", "UNTRIGGERED", "BEST_EFFORT_CANCELED"}
 #: orders that ended, kept so that a late message does not bring them back

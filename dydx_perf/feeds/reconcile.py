@@ -22,6 +22,7 @@ from dydx_perf.feeds.book_rows import held_rows, held_usdc
 from dydx_perf.feeds.bounds import funding_per_tick, ticks_between
 from dydx_perf.feeds.deadlines import Deadlines
 from dydx_perf.feeds.events import AskNode, Event, Fetch
+from dydx_perf.feeds.orders import OPEN_STATUSES
 from dydx_perf.feeds.trust import Doubts
 from dydx_perf.observers import Name
 
@@ -234,7 +235,8 @@ class Reconciler:
 
     def _compare_orders(self, account: WatchedAccount, check: Check, rows: list[OrderRow]) -> list[Event]:
         """Open what we did not know; end what two lists in a row did not have."""
-        steps = [account.orders.apply(row) for row in rows]
+        held = account.orders
+        steps = [held.apply(row) for row in rows if row.status in OPEN_STATUSES or row.order_id in held]
         listed = {row.order_id for row in rows}
         absent = {
             order.order_id
