@@ -183,7 +183,7 @@ BOUNDS: dict[str, str] = {
     "missed funding tick": "per tick and position |size| · price · 6 · (initial − maintenance fraction) / 8",
     "tick block": "one such payment, for a REST or snapshot state of a tick's block, until the next update",
     "unknown sign": "2 · |balance|; the verdict is unknown until a node answers",
-    "missed update": "none: compared with REST or a node before anything is called safe",
+    "missed update": "none, until compared with REST or a node: the bound is open before that",
     "stale open interest, unknown leverage": "nothing; initial margin lies between base and whole",
 }
 

@@ -145,7 +145,16 @@ def test_every_page_that_shows_python_is_found():
     """The search for blocks itself: the pages that teach by code have some."""
     shown = {page.stem for page in PAGES if has_python(page)}
     assert {"README", "start", "library", "exactness", "units", "cython", "verify"} <= shown
-    assert {"indexer-and-chain", "explain", "forecast", "previews", "book", "recording", "signing"} <= shown
+    assert {
+        "indexer-and-chain",
+        "explain",
+        "forecast",
+        "previews",
+        "book",
+        "recording",
+        "signing",
+        "feeds",
+    } <= shown
 
 
 # --- the table of functions
