@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+from importlib import import_module
 from typing import Any
 
 from dydx_perf.feeds.node import NodePicture
-from dydx_perf.feeds.node_queries import queries
+from dydx_perf.feeds.node_messages import RESPONSES
+from dydx_perf.feeds.node_queries import NodeQuery, queries
 
-__all__ = ["ADDRESS", "HEIGHT", "account", "answers", "leverage", "picture"]
+__all__ = ["ADDRESS", "HEIGHT", "account", "answers", "as_message", "leverage", "picture"]
 
 ADDRESS = "dydx14zzueazeh0hj67cghhf9jypslcf9sh2n5k6art"
 HEIGHT = 66_624_143
@@ -198,3 +201,28 @@ def picture(
             body = told[query.name]
         assert made.answer(query, body, height=height) is None
     return made
+
+
+def serialized(integer: int) -> bytes:
+    magnitude = abs(integer)
+    return bytes([3 if integer < 0 else 2]) + magnitude.to_bytes((magnitude.bit_length() + 7) // 8, "big")
+
+
+BYTES_FIELDS = {"funding_index", "open_interest", "quantums", "quote_balance", "usd_tnc_required"}
+
+
+def as_message(query: NodeQuery, body: Any) -> Any:
+    """Turn the gateway's mapping into the message that it stands for."""
+    from google.protobuf.json_format import ParseDict
+
+    def in_bytes(value: Any, name: str = "") -> Any:
+        if isinstance(value, dict):
+            return {key: in_bytes(part, key) for key, part in value.items() if part is not None}
+        if isinstance(value, list):
+            return [in_bytes(part) for part in value]
+        if name in BYTES_FIELDS and isinstance(value, str):
+            return base64.b64encode(serialized(int(value))).decode()
+        return value
+
+    module, name = RESPONSES[query.name]
+    return ParseDict(in_bytes(body), getattr(import_module(f"v4_proto.{module}"), name)())

@@ -8,10 +8,9 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from google.protobuf.json_format import ParseDict
 from hypothesis import given
 from hypothesis import strategies as st
-from node_answers import ADDRESS, HEIGHT, account, answers, leverage, picture
+from node_answers import ADDRESS, HEIGHT, account, answers, as_message, leverage, picture
 from stream_samples import SAMPLES
 from v4_proto.dydxprotocol.clob import query_pb2 as clob
 from v4_proto.dydxprotocol.subaccounts import query_pb2 as subaccounts
@@ -73,30 +72,6 @@ def test_a_request_for_a_page_is_encoded_as_v4_proto_does(key: bytes) -> None:
     request = clob.QueryAllClobPairRequest()
     request.pagination.key, request.pagination.limit = key, 1000
     assert queries()[3].after(key).request == request.SerializeToString()
-
-
-def serialized(integer: int) -> bytes:
-    magnitude = abs(integer)
-    return bytes([3 if integer < 0 else 2]) + magnitude.to_bytes((magnitude.bit_length() + 7) // 8, "big")
-
-
-BYTES_FIELDS = {"funding_index", "open_interest", "quantums", "quote_balance", "usd_tnc_required"}
-
-
-def as_message(query: NodeQuery, body: Any) -> Any:
-    """Turn the gateway's mapping into the message that it stands for."""
-
-    def in_bytes(value: Any, name: str = "") -> Any:
-        if isinstance(value, dict):
-            return {key: in_bytes(part, key) for key, part in value.items() if part is not None}
-        if isinstance(value, list):
-            return [in_bytes(part) for part in value]
-        if name in BYTES_FIELDS and isinstance(value, str):
-            return base64.b64encode(serialized(int(value))).decode()
-        return value
-
-    module, name = RESPONSES[query.name]
-    return ParseDict(in_bytes(body), getattr(import_module(f"v4_proto.{module}"), name)())
 
 
 @pytest.mark.parametrize("in_bytes", [False, True])

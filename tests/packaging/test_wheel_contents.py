@@ -68,7 +68,9 @@ def test_nothing_else_ships(paths):
     strangers = [path for path in paths if path.parts[0] != "dydx_perf" and ".dist-info" not in path.parts[0]]
     assert all(path.stem == "dydx-perf" and path.parts[0] == ".." for path in strangers), strangers
     kinds = {path.suffix for path in paths if path.parts[0] == "dydx_perf"}
-    assert kinds <= {".py", ".pyi", ".pxd", ".h", ".json", ".gz", ".typed", ".so", ".pyd", ""}, kinds
+    assert kinds <= {".py", ".pyi", ".pxd", ".h", ".json", ".gz", ".dydxfeed", ".typed", ".so", ".pyd", ""}, (
+        kinds
+    )
     assert not [path for path in paths if "tests" in path.parts or "bench" in path.parts]
 
 
