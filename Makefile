@@ -43,8 +43,9 @@ test: $(VENV)/.installed $(VENV)/.with-test  ## build, install, run all tests (A
 	$(PY) -m pytest $(ARGS)
 
 .PHONY: run
-run: $(VENV)/.installed  ## real mainnet accounts: risk, a crash, and the proof on the shipped vectors
+run: $(VENV)/.installed $(VENV)/.with-service  ## real mainnet accounts: risk, the proof, and a crash over real sockets
 	$(PY) -m dydx_perf show
+	$(PY) -m dydx_perf watch --recording sample
 
 .PHONY: check
 check: $(VENV)/.installed $(VENV)/.with-check  ## formatting, lint, types of the installed package, stubs, layers

@@ -1,4 +1,4 @@
-"""Offline verbs: `python -m dydx_perf VERB`."""
+"""All verbs: `python -m dydx_perf VERB`. Those of the service need its extra; the others only NumPy."""
 
 import argparse
 import sys
@@ -37,13 +37,53 @@ def scan(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
-VERBS: dict[str, Verb] = {"explain": explain, "scan": scan, "show": show, "verify": verify}
+def serve(arguments: Sequence[str]) -> int:
+    """Watch accounts, and answer over HTTP what their risk is."""
+    return service("serve", arguments)
+
+
+def watch(arguments: Sequence[str]) -> int:
+    """Show the risk of accounts on the screen as it moves."""
+    return service("watch", arguments)
+
+
+def record(arguments: Sequence[str]) -> int:
+    """Write everything that a feed sends to a file, with its time."""
+    return service("record", arguments)
+
+
+def replay(arguments: Sequence[str]) -> int:
+    """Say what a recording holds, or play it back as the venue."""
+    return service("replay", arguments)
+
+
+def service(verb: str, arguments: Sequence[str]) -> int:
+    """Hand a verb over to the service, where its extra is installed."""
+    try:
+        from dydx_perf.service.cli import main as run
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("dydx_perf."):
+            print(f"dydx-perf {verb} needs the compiled kernels; this build has none", file=sys.stderr)
+            return 2
+        print(
+            f'dydx-perf {verb} needs {error.name} of the service extra: pip install "dydx-perf[service]"',
+            file=sys.stderr,
+        )
+        return 2
+    return run([verb, *arguments])
+
+
+VERBS: dict[str, Verb] = {
+    verb.__name__: verb for verb in (explain, record, replay, scan, serve, show, verify, watch)
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit status."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = argparse.ArgumentParser(prog="dydx-perf", description="Exact dYdX v4 risk, offline.")
+    parser = argparse.ArgumentParser(
+        prog="dydx-perf", description="Exact dYdX v4 risk: of files, of recordings, of live accounts."
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in VERBS.items():
         verbs.add_parser(name, help=(verb.__doc__ or "").strip().splitlines()[0], add_help=False)

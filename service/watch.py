@@ -1,0 +1,541 @@
+"""The loop around the sessions: sockets, queries and time on one side, a book and risk events on the other.
+
+One task a connection. What a session asks for is done here; what it says goes to the readers. A frame is
+handled at once where it arrives, in the loop's thread, which alone writes the book.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dydx_perf.book import Book
+from dydx_perf.chain import Chain
+from dydx_perf.errors import (
+    CapacityError,
+    ConnectError,
+    FrameError,
+    InputError,
+    UnknownSubaccountError,
+)
+from dydx_perf.feeds.deadlines import Deadlines
+from dydx_perf.feeds.events import AskNode, BlockSeen, Event, Fetch, Reconnect, Send
+from dydx_perf.feeds.indexer import IndexerSession
+from dydx_perf.feeds.subscriptions import (
+    BlockHeight,
+    Markets,
+    OrderBookOf,
+    ParentSubaccountOf,
+    SubaccountOf,
+    Subscription,
+    shard,
+)
+from dydx_perf.feeds.trust import WatchedRisk
+from dydx_perf.recording import Frame, seconds
+from dydx_perf.service import answers
+from dydx_perf.service.broadcast import Broadcast
+from dydx_perf.service.config import PARENTS, Config, pairs
+from dydx_perf.service.connect import Connection, connection
+from dydx_perf.service.metrics import Counts
+from dydx_perf.service.playback import NODE_HEIGHT
+from dydx_perf.service.recorder import Recorder
+from dydx_perf.service.rest import RestClient, RestStatistics
+
+if TYPE_CHECKING:
+    from dydx_perf.feeds.node_queries import NodeQuery
+    from dydx_perf.service.node import NodeQueries
+
+__all__ = ["Clock", "Feed", "Watch", "subscriptions"]
+
+log = logging.getLogger("dydx_perf")
+
+MAX_MARKETS = 1_024
+NO_ANSWER = 0  # status of a query that nobody answered
+
+
+class Clock:
+    """Nanoseconds of the wall as it stood at the start, counted on by a clock that never goes back."""
+
+    def __init__(self) -> None:
+        self._offset = time.time_ns() - time.monotonic_ns()
+
+    def nanoseconds(self) -> int:
+        """Return the time."""
+        return self._offset + time.monotonic_ns()
+
+
+def subscriptions(config: Config) -> list[list[Subscription]]:
+    """Return what is subscribed to, one list a connection."""
+    return shard(
+        [
+            Markets(),
+            *(SubaccountOf(*pair) for pair in pairs("accounts", config.accounts)),
+            *(ParentSubaccountOf(*pair) for pair in pairs("parents", config.parents, PARENTS)),
+            *(OrderBookOf(ticker) for ticker in config.order_books),
+            BlockHeight(),
+        ]
+    )
+
+
+def deadlines(config: Config) -> Deadlines:
+    """Return how long the sessions wait for what."""
+    liveness = config.liveness
+    return Deadlines(
+        settle=liveness.settle,
+        answer=liveness.answer,
+        silence=liveness.silence,
+        pulse=liveness.pulse,
+        halt=liveness.halt,
+        oracle_silence=liveness.oracle_silence,
+        oracle_age=liveness.oracle_age,
+        verify_after=liveness.verify_after,
+        reconcile_every=liveness.reconcile_every,
+    )
+
+
+@dataclass(eq=False)
+class Feed:
+    """A session with its connection, while there is one."""
+
+    number: int
+    subscriptions: list[Subscription]
+    session: IndexerSession
+    wire: Connection | None = None
+    timer: asyncio.TimerHandle | None = None
+    timer_at: float = float("inf")
+    delay: float = 0.0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Watch:
+    """Everything that is watched.
+
+    Parameters
+    ----------
+    config : Config
+    recorder : Recorder, optional
+        Gets every frame, answer and tick.
+
+    Attributes
+    ----------
+    book : Book
+        Written by this object only.
+    broadcast : Broadcast
+        Risk events, each as it goes over the wire.
+    counts : Counts
+    """
+
+    def __init__(self, config: Config, recorder: Recorder | None = None) -> None:
+        self.config = config
+        self.recorder = recorder
+        self.clock = Clock()
+        self.counts = Counts()
+        self.broadcast = Broadcast(config.limits.streams, config.limits.stream_queue)
+        self.rest_statistics = RestStatistics()
+        self.book = Book(
+            Chain(description=f"{config.network}, as the indexer reports it"),
+            max_subaccounts=config.limits.max_subaccounts,
+            max_positions=config.limits.max_positions,
+            max_markets=MAX_MARKETS,
+        )
+        self.feeds: list[Feed] = []
+        for number, part in enumerate(subscriptions(config)):
+            session = IndexerSession(
+                part,
+                into=self.book,
+                batched=config.indexer.batched,
+                deadlines=deadlines(config),
+                beside=self.feeds[0].session if self.feeds else None,
+                can_ask_node=bool(config.node.grpc),
+                seed=random.getrandbits(32),
+            )
+            self.feeds.append(Feed(number, part, session))
+        self._configured = pairs("accounts", config.accounts)
+        self._rest: RestClient | None = None
+        self._node: NodeQueries | None = None
+        self._failure: asyncio.Future[None] | None = None
+        self._on_event: list[Callable[[Event], None]] = []
+
+    # -- what is known
+
+    @property
+    def now(self) -> float:
+        """The sessions' time."""
+        return seconds(self.clock.nanoseconds())
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that are open."""
+        return sum(feed.wire is not None for feed in self.feeds)
+
+    @property
+    def height(self) -> int | None:
+        """Block of the newest input."""
+        return max((feed.session.height or 0 for feed in self.feeds), default=0) or None
+
+    def accounts(self) -> list[tuple[str, int]]:
+        """Return what is watched: what was asked for, and the children that were found."""
+        found = dict.fromkeys(self._configured)
+        for feed in self.feeds:
+            found.update(dict.fromkeys(account.name for account in feed.session.accounts))
+        return list(found)
+
+    def feed_of(self, address: str, number: int) -> Feed:
+        """Return who watches an account.
+
+        Raises
+        ------
+        UnknownSubaccountError
+            Nobody does.
+        """
+        for feed in self.feeds:
+            for subscription in feed.subscriptions:
+                if isinstance(subscription, SubaccountOf):
+                    if (subscription.address, subscription.number) == (address, number):
+                        return feed
+                elif (
+                    isinstance(subscription, ParentSubaccountOf)
+                    and subscription.address == address
+                    and subscription.has(number)
+                ):
+                    return feed
+        raise UnknownSubaccountError((address, number))
+
+    def risk(self, address: str, number: int) -> WatchedRisk:
+        """Return the risk of an account now, with all that says how good it is.
+
+        Raises
+        ------
+        UnknownSubaccountError
+            It is not watched.
+        """
+        return self.feed_of(address, number).session.risk(address, number, self.now)
+
+    def explain(self, address: str, number: int) -> answers.ExplainAnswer:
+        """Return the three sources' figures of an account, and why they differ."""
+        return answers.explain_answer(
+            self.risk(address, number),
+            self.book.subaccount((address, number)).explain(),
+            self.feed_of(address, number).session.account(address, number),
+        )
+
+    def standing_of(self, ticker: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return doubts and notices of a market."""
+        doubts = self.feeds[0].session.doubts
+        subjects = [f"market {ticker}"]
+        return doubts.of(subjects), doubts.notices_of(subjects)
+
+    def risks(self) -> Iterator[WatchedRisk]:
+        """Yield the risk of every watched account."""
+        for address, number in self.accounts():
+            yield self.risk(address, number)
+
+    def verdicts(self) -> dict[str, int]:
+        """Count accounts by verdict."""
+        return {"safe": 0, "liquidatable": 0, "unknown": 0} | Counter(risk.verdict for risk in self.risks())
+
+    def doubts(self) -> dict[str, int]:
+        """Count accounts by doubt."""
+        return Counter(code for risk in self.risks() for code in risk.doubts)
+
+    def unready(self) -> list[str]:
+        """Return what keeps figures from being trusted; nothing: the service is ready."""
+        reasons = []
+        for feed in self.feeds:
+            if feed.wire is None:
+                reasons.append(f"connection {feed.number}: not open")
+        for risk in self.risks():
+            if risk.verdict == "unknown":
+                why = ", ".join(risk.doubts) or "nothing is known yet"
+                reasons.append(f"account {risk.address}/{risk.number}: {why}")
+        return reasons
+
+    def on_event(self, observer: Callable[[Event], None]) -> None:
+        """Have every event told to a function of the same process."""
+        self._on_event.append(observer)
+
+    # -- running
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        limits, liveness = self.config.limits, self.config.liveness
+        self._failure = asyncio.get_running_loop().create_future()
+        async with contextlib.AsyncExitStack() as stack:
+            self._rest = await stack.enter_async_context(
+                RestClient(
+                    self.config.rest,
+                    share=limits.rest_share,
+                    concurrency=limits.rest_concurrency,
+                    waiting=limits.rest_waiting,
+                    timeout=liveness.rest_timeout,
+                    attempts=liveness.attempts,
+                    first_delay=liveness.first_delay,
+                    longest_delay=liveness.longest_delay,
+                    max_answer_bytes=limits.max_answer_bytes,
+                )
+            )
+            self.rest_statistics = self._rest.statistics
+            if self.config.node.grpc:
+                from dydx_perf.service.node import node_queries
+
+                self._node = await stack.enter_async_context(
+                    node_queries(self.config.node, self._record_answer)
+                )
+            stack.callback(self.broadcast.close)
+            async with asyncio.TaskGroup() as group:
+                for feed in self.feeds:
+                    group.create_task(self._keep(feed), name=f"feed {feed.number}")
+                group.create_task(_raised_by(self._failure), name="failures")
+
+    async def _keep(self, feed: Feed) -> None:
+        """Connect, again and again."""
+        try:
+            while True:
+                code, reason = await self._connected(feed)
+                self.counts.reconnects += 1
+                feed.delay = self.config.liveness.first_delay
+                log.warning("connection %d ended: %s (%s)", feed.number, reason, code)
+                self._record(Frame(self.clock.nanoseconds(), "closed", feed.number, name=reason, code=code))
+                self._handle(feed, partial(feed.session.disconnected, code=code, reason=reason))
+                await asyncio.sleep(feed.delay)
+        finally:
+            feed.session.disconnected(self.now, None, "stopped")  # nobody watches any more
+            self._set_timer(feed, None)
+            for task in feed.tasks:
+                task.cancel()
+            await asyncio.gather(*feed.tasks, return_exceptions=True)
+
+    async def _connected(self, feed: Feed) -> tuple[int | None, str]:
+        """Hold one connection from its beginning to its end, and return how it ended."""
+        config = self.config
+        try:
+            async with connection(
+                config.websocket,
+                _Receiver(self, feed),
+                transport=config.indexer.transport,
+                timeout=config.liveness.connect_timeout,
+                max_frame_bytes=config.limits.max_frame_bytes,
+            ) as wire:
+                closed = await wire.closed()
+            return closed.code, closed.reason
+        except ConnectError as error:
+            self.counts.failed_connects += 1
+            return None, str(error)
+        finally:
+            feed.wire = None
+
+    def opened(self, feed: Feed, wire: Connection) -> None:
+        """Let a session begin with a new connection."""
+        feed.wire = wire
+        self.counts.connects += 1
+        log.info("connection %d: %s", feed.number, self.config.websocket)
+        at = self.clock.nanoseconds()
+        self._record(Frame(at, "opened", feed.number, name=self.config.websocket))
+        self._carry_out(feed, feed.session.start(seconds(at)))
+        self._rearm(feed)
+
+    # -- a session's turns
+
+    def receive(self, feed: Feed, data: bytes | memoryview) -> None:
+        """Hand a frame to its session, and do what follows."""
+        begin = time.perf_counter_ns()
+        counts = self.counts
+        counts.frames += 1
+        counts.bytes += len(data)
+        at = self.clock.nanoseconds()
+        if self.recorder is not None:
+            self.recorder.append(Frame(at, "received", feed.number, data=bytes(data)))
+        try:
+            events = feed.session.receive(data, seconds(at))
+        except FrameError as error:
+            counts.bad_frames += 1
+            log.warning("connection %d: %s", feed.number, error)
+            self._tell("refused", {"connection": feed.number, "reason": str(error)})
+            self._rearm(feed)  # what follows from it is due at once
+        else:
+            if events:
+                self._carry_out(feed, events)
+                self._rearm(feed)
+        counts.handling.add(time.perf_counter_ns() - begin)
+
+    def _handle(self, feed: Feed, turn: Callable[[float], Sequence[Event]]) -> None:
+        """Let a session have a turn that is not a frame."""
+        self._carry_out(feed, turn(self.now))
+        self._rearm(feed)
+
+    def _carry_out(self, feed: Feed, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Send):
+                self._send(feed, event.data)
+            elif isinstance(event, Fetch):
+                self._later(feed, self._fetch(feed, event))
+            elif isinstance(event, AskNode):
+                self._later(feed, self._ask(feed, event))
+            elif isinstance(event, Reconnect):
+                feed.delay = event.delay
+                if feed.wire is not None:
+                    log.warning("connection %d is made anew: %s", feed.number, event.reason)
+                    self._cut(feed)
+            else:
+                self._say(event)
+
+    def _send(self, feed: Feed, data: bytes) -> None:
+        if feed.wire is not None:
+            self.counts.sent += 1
+            self._record(Frame(self.clock.nanoseconds(), "sent", feed.number, data=data))
+            feed.wire.send(data)
+
+    def _cut(self, feed: Feed) -> None:
+        """Cut the connection; the loop that holds it goes on from there."""
+        if feed.wire is not None:
+            feed.wire.abort()
+
+    def _say(self, event: Event) -> None:
+        kind = type(event).__name__
+        self.counts.events[kind] = self.counts.events.get(kind, 0) + 1
+        for observer in self._on_event:
+            observer(event)
+        if not isinstance(event, BlockSeen):
+            told = answers.told(event, self._risk_or_none)
+            if told is not None:
+                self._tell(*told)
+
+    def _tell(self, kind: str, what: object) -> None:
+        self.broadcast.put(answers.server_sent(self.broadcast.sent + 1, kind, what))
+
+    def _risk_or_none(self, address: str, number: int) -> WatchedRisk | None:
+        try:
+            return self.risk(address, number)
+        except UnknownSubaccountError:
+            return None
+
+    def _record(self, frame: Frame) -> None:
+        if self.recorder is not None:
+            self.recorder.append(frame)
+
+    def _record_answer(self, query: NodeQuery, answer: bytes, height: int | None) -> None:
+        """Record a node's answer after the height that it told."""
+        at = self.clock.nanoseconds()
+        if height is not None:
+            self._record(Frame(at, "note", 0, name=NODE_HEIGHT, data=str(height).encode()))
+        self._record(Frame(at, "unary", 0, query.method, query.request, answer, 0))
+
+    # -- time
+
+    def _rearm(self, feed: Feed) -> None:
+        """Wake for the next deadline; a deadline that moved on is noticed when the timer fires."""
+        due = feed.session.next_deadline
+        if due is not None and due >= feed.timer_at:
+            return
+        self._set_timer(feed, due)
+
+    def _set_timer(self, feed: Feed, due: float | None) -> None:
+        if feed.timer is not None:
+            feed.timer.cancel()
+        feed.timer, feed.timer_at = None, float("inf")
+        if due is not None:
+            feed.timer_at = due
+            later = asyncio.get_running_loop().call_later
+            feed.timer = later(max(0.0, due - self.now), self._tick, feed)
+
+    def _tick(self, feed: Feed) -> None:
+        feed.timer, feed.timer_at = None, float("inf")
+        at = self.clock.nanoseconds()
+        due = feed.session.next_deadline
+        if due is not None and seconds(at) >= due:
+            self._record(Frame(at, "tick", feed.number))
+            try:
+                self._carry_out(feed, feed.session.tick(seconds(at)))
+            except Exception as error:  # noqa: BLE001 - ends `run`: a timer has nobody above it
+                self._fail(error)
+                return
+        self._rearm(feed)
+
+    def _fail(self, error: Exception) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    # -- queries
+
+    def _later(self, feed: Feed, work: object) -> None:
+        task = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        feed.tasks.add(task)
+        task.add_done_callback(lambda done: self._done(feed, done))
+
+    def _done(self, feed: Feed, task: asyncio.Task[None]) -> None:
+        feed.tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            assert isinstance(error, Exception)
+            self._fail(error)
+
+    async def _fetch(self, feed: Feed, fetch: Fetch) -> None:
+        assert self._rest is not None
+        try:
+            answer = await self._rest.get(fetch.path)
+            status, body = answer.status, answer.body
+        except (ConnectError, CapacityError) as error:
+            log.warning("%s: %s", fetch.why, error)
+            status, body = NO_ANSWER, b""
+        at = self.clock.nanoseconds()
+        self._record(
+            Frame(
+                at, "rest", feed.number, name=fetch.path, request=fetch.why.encode(), data=body, code=status
+            )
+        )
+        try:
+            events = feed.session.fetched(fetch, status, body, seconds(at))
+        except FrameError as error:
+            self.counts.bad_frames += 1
+            log.warning("%s: %s", fetch.path, error)
+        else:
+            self._carry_out(feed, events)
+        self._rearm(feed)
+
+    async def _ask(self, feed: Feed, ask: AskNode) -> None:
+        if self._node is None:
+            return
+        try:
+            picture = await self._node.ask(ask, self._pools())
+            self._handle(feed, partial(feed.session.node_answered, picture))
+        except (ConnectError, FrameError, InputError) as error:
+            log.warning("node: %s", error)
+
+    def _pools(self) -> list[tuple[int, bool]]:
+        """Return the collateral pools that matter: of all cross markets, and of each isolated one held."""
+        markets = list(self.book.chain)
+        pools = [(market.perpetual_id, False) for market in markets if not market.is_isolated][:1]
+        held: set[str] = set()
+        for name in self.accounts():
+            with contextlib.suppress(UnknownSubaccountError):
+                held.update(self.book.subaccount(name).positions)
+        return pools + [(m.perpetual_id, True) for m in markets if m.is_isolated and m.ticker in held]
+
+
+class _Receiver:
+    """The socket's way into the watch."""
+
+    def __init__(self, watch: Watch, feed: Feed) -> None:
+        self._watch = watch
+        self._feed = feed
+
+    def opened(self, wire: Connection) -> None:
+        self._watch.opened(self._feed, wire)
+
+    def frame(self, data: bytes | memoryview) -> None:
+        self._watch.receive(self._feed, data)
+
+    def pinged(self) -> None:
+        self._feed.session.heard(self._watch.now)
+
+
+async def _raised_by(failure: asyncio.Future[None]) -> None:
+    """Wait for what a timer or a query raised."""
+    await failure
