@@ -64,6 +64,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "IndexerSession"]
 
 FEED, CHAIN = "feed", "chain"
+AGES_PER_CHECK = 20  # a price is noticed by at most this share of its allowed age too late
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +145,7 @@ class IndexerSession:
             self._channels.stand_beside(self._pricing._channels)
         self._out: list[Event] = []
         self._now = -math.inf
+        self._ages_due = math.inf
         self.doubts.raise_(FEED, "disconnected")
         if beside is None and not keeps_prices:
             self.doubts.raise_(MARKETS, "no_snapshot")
@@ -168,6 +170,7 @@ class IndexerSession:
             self.doubts.lift(FEED, code)
         if self._channels.block_at is None:
             self._channels.block_at = now
+        self._ages_due = now + self._deadlines.oracle_age / AGES_PER_CHECK
         self._out += self._connection.start(now)
         return self._take()
 
@@ -281,7 +284,8 @@ class IndexerSession:
         deadlines = [
             self._connection.next_deadline,
             channels.reconciler.next_deadline,
-            channels.markets.next_deadline(self._held_tickers()),
+            channels.markets.next_deadline,
+            self._ages_due if channels.markets.price_at else None,
             channels.books.next_deadline,
         ]
         if channels.block_at is not None and not self.doubts.holds(CHAIN, "halted_chain"):
@@ -292,6 +296,9 @@ class IndexerSession:
         """Do what is due: subscribes, comparisons, and doubts about what did not come."""
         self._clock(now)
         self._watch(now)
+        if now >= self._ages_due:  # seldom: it walks over all positions
+            self._ages_due = now + self._deadlines.oracle_age / AGES_PER_CHECK
+            self._channels.markets.watch_ages(self._held_tickers(), now)
         connection = self._connection
         if not connection.is_open or connection.closing:
             return self._take()
@@ -359,6 +366,7 @@ class IndexerSession:
                 address, number, None, tuple(dict.fromkeys(doubts)), (), None, None, "estimate"
             )
         tickers = self._channels.accounts.tickers(account)
+        self._pricing._channels.markets.watch_ages(tickers, now)
         markets = [MARKETS, *map(market_subject, tickers)]
         risk = None if account.unplaced or name not in self._book else self._book[name]
         notices = [*self.doubts.notices_of(own), *self._pricing.doubts.notices_of(markets)]
@@ -460,7 +468,7 @@ class IndexerSession:
             self.doubts.set(FEED, "silent", now >= connection.heard_at + connection.silence)
         if channels.block_at is not None:
             self.doubts.set(CHAIN, "halted_chain", now >= channels.block_at + self._deadlines.halt)
-        channels.markets.watch(self._held_tickers(), now)
+        channels.markets.watch(now)
         node = channels.node
         node.watch(channels.height)
         if node.height is not None and channels.height is not None:

@@ -288,28 +288,28 @@ class MarketFeed:
 
     # -- time
 
-    def watch(self, held: Iterable[str], now: float) -> None:
-        """Put in doubt what is older than allowed, of all markets and of those in which somebody holds."""
+    def watch(self, now: float) -> None:
+        """Put all markets in doubt when no price of any has come for too long; end what was pointed out."""
         if self.heard_at is not None and now >= self.heard_at + self._deadlines.oracle_silence:
             self.doubts.raise_(MARKETS, "stale_oracle")
-        for ticker in held:
-            at = self.price_at.get(ticker)
-            if at is not None and now >= at + self._deadlines.oracle_age:
-                self.doubts.raise_(market_subject(ticker), "stale_oracle")
         for (subject, code), until in list(self._notices.items()):
             if until <= now:
                 del self._notices[subject, code]
                 self.doubts.lift(subject, code)
 
-    def next_deadline(self, held: Iterable[str]) -> float | None:
+    def watch_ages(self, tickers: Iterable[str], now: float) -> None:
+        """Put those of some markets in doubt whose own price is too old."""
+        for ticker in tickers:
+            at = self.price_at.get(ticker)
+            if at is not None and now >= at + self._deadlines.oracle_age:
+                self.doubts.raise_(market_subject(ticker), "stale_oracle")
+
+    @property
+    def next_deadline(self) -> float | None:
         """When `watch` may find something."""
         deadlines = list(self._notices.values())
         if self.heard_at is not None and not self.doubts.holds(MARKETS, "stale_oracle"):
             deadlines.append(self.heard_at + self._deadlines.oracle_silence)
-        for ticker in held:
-            at = self.price_at.get(ticker)
-            if at is not None and not self.doubts.holds(market_subject(ticker), "stale_oracle"):
-                deadlines.append(at + self._deadlines.oracle_age)
         return min(deadlines, default=None)
 
 
