@@ -26,11 +26,12 @@ from dydx_perf.book_inputs import (
     is_beyond,
     subaccount_rows,
 )
-from dydx_perf.book_memory import BookMemory, book_memory, memory_of_market
+from dydx_perf.book_memory import BookMemory, book_memory, indexed_book_memory, memory_of_market
 from dydx_perf.chain import Chain
 from dydx_perf.errors import InputError, ObserverError, UnknownSubaccountError
 from dydx_perf.ext.book import BookStore, is_wide
 from dydx_perf.ext.crossing import Crossing
+from dydx_perf.ext.indexed import IndexedStore
 from dydx_perf.ext.ranking import riskiest
 from dydx_perf.kernel import BASES, Risk
 from dydx_perf.market import Amount, Basis, checked_integer, checked_source
@@ -76,6 +77,11 @@ class Book:
         By default those of the chain and 64 more.
     max_thresholds : int
         Thresholds of `watch`, over all accounts.
+    indexed : bool
+        Whether a price touches only the accounts near their line: for books of many thousands. The plain
+        book, which computes every holder at each change, gives the same answers and is its judge.
+    scan_path : str, optional
+        Of an indexed book: which of `dydx_perf.ext.indexed_memory.scan_paths` decides everybody at once.
 
     Raises
     ------
@@ -100,27 +106,40 @@ class Book:
         max_positions: int,
         max_markets: int | None = None,
         max_thresholds: int = 1024,
+        indexed: bool = False,
+        scan_path: str | None = None,
     ) -> None:
         if not isinstance(chain, Chain):
             raise InputError("chain", chain, "a Chain")
+        if not isinstance(indexed, bool):
+            raise InputError("indexed", indexed, "True or False")
         self._chain = chain
         self._plain = PlainRisks(chain)
-        self._store = BookStore(
-            chain.table,
-            self._plain,
+        room = (
             max_subaccounts,
             max_positions,
             len(chain) + SPARE_MARKETS if max_markets is None else max_markets,
             max_thresholds,
         )
+        self._store: BookStore | IndexedStore = (
+            IndexedStore(chain.table, self._plain, *room, scan_path)
+            if indexed
+            else BookStore(chain.table, self._plain, *room)
+        )
         self._observers = Observers(self._store)
 
     @staticmethod
     def memory_needed(
-        *, max_subaccounts: int, max_positions: int, max_markets: int = 512, max_thresholds: int = 1024
+        *,
+        max_subaccounts: int,
+        max_positions: int,
+        max_markets: int = 512,
+        max_thresholds: int = 1024,
+        indexed: bool = False,
     ) -> BookMemory:
         """Tell how many bytes such a book takes, before anything is taken."""
-        return book_memory(max_subaccounts, max_positions, max_markets, max_thresholds)
+        tell = indexed_book_memory if indexed else book_memory
+        return tell(max_subaccounts, max_positions, max_markets, max_thresholds)
 
     # -- one change at a time
 
@@ -299,8 +318,9 @@ class Book:
         if len(seen) != len(names):
             (twice, _), *_ = Counter(names).most_common(1)
             raise InputError("subaccounts", twice, "each subaccount once")
-        for name in seen & self._store.slots.keys():
-            raise InputError("subaccounts", name, "a subaccount that is not in the book yet")
+        taken = self._store.taken(seen)
+        if taken is not None:
+            raise InputError("subaccounts", taken, "a subaccount that is not in the book yet")
 
     def remove(self, account: int | Name) -> list[Crossing]:
         """Drop an account with its positions, thresholds and observers; its handle ends."""
@@ -491,6 +511,29 @@ class Book:
         checked_integer("count", count, 0, None)
         return [RankedAccount(*name, handle, risk) for name, handle, risk in riskiest(self._store, count)]
 
+    def tend(self, accounts: int = 1_000) -> bool:
+        """Let an indexed book go on with what big moves left behind, in idle time.
+
+        Every answer is exact without it; the next prices are answered faster with it.
+
+        Parameters
+        ----------
+        accounts : int
+            At most so many are looked at now.
+
+        Returns
+        -------
+        bool
+            True when nothing is left; always of a plain book.
+        """
+        checked_integer("accounts", accounts, 1, 2**31)
+        store = self._store
+        if not isinstance(store, IndexedStore):
+            return True
+        done: list[bool] = []
+        self._without_crossings(lambda: done.append(store.tend(accounts)))
+        return done[0]
+
     def rescan(self) -> list[Crossing]:
         """Compute every account anew from its inputs; the incremental figures are the same."""
         return self._change(self._store.scan)
@@ -522,7 +565,7 @@ class Book:
 
     def memory_of(self, market: str) -> int:
         """Bytes of the columns that one market takes now: its row and its blocks of positions."""
-        return memory_of_market(self.holders(market))
+        return memory_of_market(self.holders(market), isinstance(self._store, IndexedStore))
 
     def holders(self, market: str) -> int:
         """Return how many accounts have a position in a market, or chose a margin fraction there."""

@@ -14,6 +14,7 @@ from dydx_perf.errors import CapacityError, InputError
 if TYPE_CHECKING:
     from dydx_perf.ext.book import BookStore
     from dydx_perf.ext.crossing import Crossing
+    from dydx_perf.ext.indexed import IndexedStore
 
 __all__ = ["Name", "Observer", "Observers", "Threshold"]
 
@@ -68,7 +69,7 @@ class Observers:
     The thresholds themselves are the store's; each is there as long as somebody is told of it.
     """
 
-    def __init__(self, store: BookStore) -> None:
+    def __init__(self, store: BookStore | IndexedStore) -> None:
         self._store = store
         self._of: dict[Name, dict[Ratio | None, list[weakref.ref[Any]]]] = {}
 
@@ -107,7 +108,7 @@ class Observers:
                 if not references:
                     del ratios[ratio]
                     if ratio is not None:
-                        self._store.remove_threshold(self._store.slots[name], *ratio)
+                        self._store.remove_threshold(self._store.slot(name), *ratio)
             if not ratios:
                 del self._of[name]
 

@@ -1,5 +1,8 @@
 """A whole book as bytes: its columns as they lie in memory, who is in it, and its chain.
 
+A plain book keeps its columns as they are. An indexed one keeps its inputs: what follows from them is
+computed anew, the index too.
+
 The format, version 1: 8 bytes ``DYDXBOOK``, then version, length of the header and the header's CRC-32 (4
 bytes each, little-endian), the header in JSON, and the sections one after the other. The header names each
 section with its length and CRC-32. ``names``, ``beyond`` and ``chain`` are JSON, the others are columns.
@@ -25,7 +28,9 @@ from dydx_perf.book import Book
 from dydx_perf.chain import Chain
 from dydx_perf.errors import ChecksumError, InputError, SnapshotError, VersionError
 from dydx_perf.exact.state import MARKET_TYPE_ISOLATED, ClobPair, LiquidationsConfig, Perpetual
+from dydx_perf.ext import indexed_image
 from dydx_perf.ext.book_image import LAYOUT, counts, restore, sections
+from dydx_perf.ext.indexed import IndexedStore
 from dydx_perf.market import INPUTS, Market
 from dydx_perf.parameters import BlockRateLimits, EquityTier, FeeTier, ProtocolParameters, RateLimit
 from dydx_perf.units import to_decimal
@@ -152,28 +157,50 @@ def restored_chain(document: Mapping[str, Any]) -> Chain:
 # ---- bytes
 
 
+def as_json(value: object) -> bytes:
+    """Return a value as compact JSON."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def plain_parts(store: Any) -> tuple[dict[str, Any], dict[str, Bytes]]:
+    """Return what the header says of a plain book, and its sections."""
+    kept = counts(store)
+    names = as_json(store.names[: kept["accounts_fresh"]])
+    return {"layout": LAYOUT, "counts": kept}, {"names": names, **sections(store)}
+
+
+def indexed_parts(store: IndexedStore) -> tuple[dict[str, Any], dict[str, Bytes]]:
+    """Return what the header says of an indexed book, and its sections."""
+    kept = indexed_image.counts(store)
+    columns, outside, extra = indexed_image.sections(store)
+    documents = {
+        "names": [store.names[slot] for slot in range(kept["accounts_fresh"])],
+        "outside": outside,
+        "extra": extra,
+    }
+    return {"indexed": True, "layout": indexed_image.LAYOUT, "counts": kept}, {
+        **{name: as_json(value) for name, value in documents.items()},
+        **{name: column.tobytes() for name, column in columns.items()},
+    }
+
+
 def snapshot(book: Book) -> list[Bytes]:
     """Return a book as bytes, in parts; columns are views of live memory: use them before the next change."""
     store = book._store
-    documents = {
-        "names": store.names[: counts(store)["accounts_fresh"]],
-        "beyond": [(name, usdc, rows) for name, (usdc, rows) in book._plain.inputs.items()],
-        "chain": chain_document(book.chain),
-    }
+    about, columns = indexed_parts(store) if isinstance(store, IndexedStore) else plain_parts(store)
     parts: dict[str, Bytes] = {
-        **{name: json.dumps(value, separators=(",", ":")).encode() for name, value in documents.items()},
-        **sections(store),
+        "beyond": as_json([(name, usdc, rows) for name, (usdc, rows) in book._plain.inputs.items()]),
+        "chain": as_json(chain_document(book.chain)),
+        **columns,
     }
-    header = json.dumps(
+    header = as_json(
         {
+            **about,
             "byteorder": sys.byteorder,
-            "layout": LAYOUT,
             "capacity": {**store.capacity, "subaccounts": store.max_subaccounts},
-            "counts": counts(store),
             "sections": [[name, len(part), zlib.crc32(part)] for name, part in parts.items()],
-        },
-        separators=(",", ":"),
-    ).encode()
+        }
+    )
     return [START.pack(MAGIC, VERSION, len(header), zlib.crc32(header)), header, *parts.values()]
 
 
@@ -197,11 +224,21 @@ def checked_parts(data: memoryview) -> tuple[dict[str, Any], dict[str, memoryvie
         place += size
     if place != len(data):
         raise ChecksumError(f"the snapshot has {len(data) - place} bytes too many")
-    if header["layout"] > LAYOUT:
-        raise VersionError(f"this snapshot has columns of layout {header['layout']}; known up to {LAYOUT}")
+    known = indexed_image.LAYOUT if header.get("indexed") else LAYOUT
+    if header["layout"] > known:
+        raise VersionError(f"this snapshot has columns of layout {header['layout']}; known up to {known}")
     if header["byteorder"] != sys.byteorder:
         raise SnapshotError(f"this snapshot is of a {header['byteorder']}-endian machine")
     return header, parts
+
+
+def restore_indexed(store: IndexedStore, parts: Mapping[str, memoryview], names: list[Any]) -> None:
+    """Fill an indexed store from its sections."""
+    import numpy as np
+
+    columns = {name: np.frombuffer(parts[name], dtype=dtype) for name, dtype in indexed_image.COLUMNS.items()}
+    outside, extra = (json.loads(bytes(parts[name])) for name in ("outside", "extra"))
+    indexed_image.restore(store, columns, names, outside, extra)
 
 
 def restored_book(data: Bytes, **capacity: int | None) -> Book:
@@ -214,10 +251,14 @@ def restored_book(data: Bytes, **capacity: int | None) -> Book:
         ]
         chain = restored_chain(json.loads(bytes(parts["chain"])))
         room = {f"max_{name}": value for name, value in header["capacity"].items()}
-        book = Book(chain, **room | {name: value for name, value in capacity.items() if value is not None})
+        room |= {name: value for name, value in capacity.items() if value is not None}
+        book = Book(chain, **room, indexed=bool(header.get("indexed")))
         for (address, number), usdc, rows in json.loads(bytes(parts["beyond"])):
             book._plain.inputs[address, number] = usdc, [tuple(row) for row in rows]
-        restore(book._store, header["counts"], parts, names)
+        if isinstance(book._store, IndexedStore):
+            restore_indexed(book._store, parts, names)
+        else:
+            restore(book._store, header["counts"], parts, names)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         if isinstance(error, InputError) and error.argument.startswith("max_"):
             raise

@@ -8,12 +8,13 @@ made visible by C code alone, so a reader on another thread sees the state befor
 """
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
-from dydx_perf.errors import CapacityError, StaleError, UnknownSubaccountError, WriterError
+from dydx_perf.errors import CapacityError
 
 from dydx_perf.ext.account cimport NO_ROW, Account, MarketTable, Risk
+from dydx_perf.ext.account_store cimport AccountStore
 from dydx_perf.ext.book_columns cimport COLUMNS, aligned, bytes_needed, describe, plan, rows_of
 from dydx_perf.ext.book_rows cimport (
     ACCOUNT_BEYOND,
@@ -33,7 +34,6 @@ from dydx_perf.ext.book_rows cimport (
     enqueue,
     evaluate,
     find_place,
-    is_below,
     market_of,
     open_slot,
     prefer_large_pages,
@@ -42,7 +42,6 @@ from dydx_perf.ext.book_rows cimport (
     row_t,
     settle_row,
 )
-from dydx_perf.ext.crossing cimport Crossing
 from dydx_perf.ext.fixed cimport object_to_i64
 from dydx_perf.ext.margin cimport is_liquidatable
 from dydx_perf.ext.structs cimport STATUS_OK, market_t, risk_t
@@ -55,7 +54,7 @@ def is_wide(Account account not None):
     return account.wide
 
 
-cdef class BookStore:
+cdef class BookStore(AccountStore):
     """Columns of accounts, positions and markets on one block of memory.
 
     Parameters
@@ -91,7 +90,6 @@ cdef class BookStore:
         memset(self.arena, 0, self.nbytes)
         self.place_columns(<char *>(aligned(<size_t>self.arena)))
         memset(self.c.last_block, 0xff, self.c.market_extent.capacity * sizeof(uint32_t))
-        self.free_threshold = NOWHERE
         self.block_height = -1
         self.catch_up()
 
@@ -133,26 +131,10 @@ cdef class BookStore:
             arena += aligned(self.columns[i].item * rows_of(&self.c, &self.columns[i], False))
         self.c.markets = <market_t *>arena
         arena += aligned(sizeof(market_t) * self.c.market_extent.capacity)
-        self.numerator = <int64_t *>arena
-        arena += aligned(8 * <size_t>self.max_thresholds)
-        self.denominator = <int64_t *>arena
-        arena += aligned(8 * <size_t>self.max_thresholds)
-        self.next_threshold = <uint32_t *>arena
-        arena += aligned(4 * <size_t>self.max_thresholds)
-        self.below = <uint8_t *>arena
+        self.place_thresholds(arena)
+        self.first_threshold = self.c.first_threshold
 
-    # -- one writer
-
-    def begin(self):
-        """Enter a change; refused while another one is under way, in this thread or another."""
-        if self.writing:
-            raise WriterError("this book is being changed: by another thread, or by an observer within a call")
-        self.writing = True
-        self.sequence += 1
-
-    def end(self):
-        """Leave a change."""
-        self.writing = False
+    # -- in step with the chain
 
     cdef void catch_up(self) noexcept:
         """Bring the rows that changed in step with the table, in the order in which they changed.
@@ -211,7 +193,6 @@ cdef class BookStore:
         cdef risk_t risk
         cdef Risk wide = None
         cdef bint below, was
-        cdef uint32_t threshold
         if row.flags & ACCOUNT_WIDE:
             wide = self.wide[slot] = self.risk_at(slot)
             row.flags &= ~<uint32_t>ACCOUNT_UNKNOWN
@@ -225,70 +206,39 @@ cdef class BookStore:
         if below != was:
             self.note(slot, None, below)
             row.flags ^= ACCOUNT_LIQUIDATABLE
-        threshold = self.c.first_threshold[slot]
-        while threshold != NOWHERE:
-            if wide is None:
-                below = is_below(&risk, self.numerator[threshold], self.denominator[threshold])
-            else:
-                below = (
-                    wide.mmr > 0 and wide.nc * self.denominator[threshold] < wide.mmr * self.numerator[threshold])
-            if below != (self.below[threshold] != 0):
-                self.note(slot, (self.numerator[threshold], self.denominator[threshold]), below)
-                self.below[threshold] = below
-            threshold = self.next_threshold[threshold]
-        return 0
-
-    cdef int note(self, uint32_t slot, object threshold, bint below) except -1:
-        cdef Crossing crossing = Crossing.__new__(Crossing)
-        crossing.handle = self.handle(slot)
-        crossing.address, crossing.number = self.names[slot]
-        crossing.threshold = threshold
-        crossing.below = below
-        crossing.risk = self.risk_at(slot)
-        self.pending.append(crossing)
-        return 0
+        return self.report_thresholds(slot)
 
     # -- reading
 
-    cdef int require_fresh(self) except -1:
-        """Refuse to answer from a state that the chain has left; within a change the state before it answers."""
-        if not self.writing and self.seen_version != self.table.version:
-            raise StaleError("the chain was changed past this book: catch_up() brings it in step")
-        return 0
+    cdef uint32_t fresh_slots(self) noexcept:
+        return self.c.account_extent.fresh
 
-    def refuse_stale(self):
-        """Refuse what must be of now while the chain is past the book."""
-        self.require_fresh()
+    cdef bint is_used(self, uint32_t slot) noexcept:
+        return (self.c.rows[slot].flags & ACCOUNT_USED) != 0
 
-    cdef uint32_t slot_of(self, object account) except? 0xffffffff:
-        cdef object found
-        cdef int64_t handle = 0
-        cdef uint32_t slot
-        if isinstance(account, int):
-            if object_to_i64(account, &handle) and handle > 0:
-                slot = <uint32_t>(handle & 0xffffffff)
-                if (
-                    slot < self.c.account_extent.fresh
-                    and self.c.rows[slot].flags & ACCOUNT_USED
-                    and self.c.generation[slot] == handle >> 32
-                ):
-                    return slot
+    cdef tuple name_at(self, uint32_t slot):
+        return self.names[slot]
+
+    cdef uint32_t generation_at(self, uint32_t slot) noexcept:
+        return self.c.generation[slot]
+
+    cdef uint32_t slot_named(self, object name) except? 0xffffffff:
+        try:
+            return self.slots.get(name, NOWHERE)
+        except TypeError:  # what cannot be hashed is no name either
+            return NOWHERE
+
+    cdef void mark_watched(self, uint32_t slot, bint watched) noexcept:
+        if watched:
+            self.c.rows[slot].flags |= ACCOUNT_WATCHED
         else:
-            try:
-                found = self.slots.get(account)
-            except TypeError:  # what cannot be hashed is no account either
-                found = None
-            if found is not None:
-                return found
-        raise UnknownSubaccountError(account)
+            self.c.rows[slot].flags &= ~<uint32_t>ACCOUNT_WATCHED
 
-    def slot(self, account, /):
-        """Slot of an account, by its handle or its (address, number)."""
-        return self.slot_of(account)
-
-    def handle(self, slot, /):
-        """Handle of the account in a slot."""
-        return (<int64_t>self.c.generation[slot] << 32) | <uint32_t>slot
+    def taken(self, names, /):
+        """One of a set of names that is in the book already; None."""
+        for name in names & self.slots.keys():
+            return name
+        return None
 
     cdef bint read_risk(self, uint32_t slot, risk_t *out) noexcept:
         """Fill the risk of an account; False for one that only plain integers hold."""
@@ -333,11 +283,6 @@ cdef class BookStore:
             self.require_fresh()
             return self.risk_at(slot)
         return Risk.from_integers(nc, imr, mmr, None if height < 0 else height, BASES[basis], self.time)
-
-    def risk(self, account, /):
-        """Risk of an account as of the last finished call."""
-        self.require_fresh()
-        return self.risk_at(self.slot_of(account))
 
     def holders(self, market, /):
         """How many accounts have a place in a market."""
@@ -539,54 +484,3 @@ cdef class BookStore:
         """Compute every row anew from its inputs; the incremental rows are the same."""
         self.catch_up()
         rescan(&self.c)
-
-    # -- thresholds
-
-    def add_threshold(self, slot, int64_t numerator, int64_t denominator):
-        """Report when nc / mmr crosses numerator / denominator, from the present side on."""
-        cdef uint32_t watched = slot
-        cdef uint32_t threshold = self.c.first_threshold[watched]
-        cdef risk_t risk
-        while threshold != NOWHERE:
-            if self.numerator[threshold] == numerator and self.denominator[threshold] == denominator:
-                return
-            threshold = self.next_threshold[threshold]
-        threshold = self.free_threshold
-        if threshold != NOWHERE:
-            self.free_threshold = self.next_threshold[threshold]
-        elif self.fresh_threshold < self.max_thresholds:
-            threshold = self.fresh_threshold
-            self.fresh_threshold += 1
-        else:
-            raise CapacityError(f"the book has room for {self.max_thresholds} thresholds")
-        if self.read_risk(watched, &risk):
-            self.below[threshold] = is_below(&risk, numerator, denominator)
-        else:
-            wide = self.risk_at(watched)
-            self.below[threshold] = wide.mmr > 0 and wide.nc * denominator < wide.mmr * numerator
-        self.thresholds += 1
-        self.numerator[threshold] = numerator
-        self.denominator[threshold] = denominator
-        self.next_threshold[threshold] = self.c.first_threshold[watched]
-        self.c.first_threshold[watched] = threshold
-        self.c.rows[watched].flags |= ACCOUNT_WATCHED
-
-    def remove_threshold(self, slot, int64_t numerator, int64_t denominator):
-        """Forget a threshold; nothing happens when there is none."""
-        cdef uint32_t threshold = self.c.first_threshold[<uint32_t>slot]
-        while threshold != NOWHERE:
-            if self.numerator[threshold] == numerator and self.denominator[threshold] == denominator:
-                self.drop_threshold(slot, threshold)
-                return
-            threshold = self.next_threshold[threshold]
-
-    cdef void drop_threshold(self, uint32_t slot, uint32_t threshold) noexcept:
-        cdef uint32_t *link = &self.c.first_threshold[slot]
-        while link[0] != threshold:
-            link = &self.next_threshold[link[0]]
-        link[0] = self.next_threshold[threshold]
-        self.next_threshold[threshold] = self.free_threshold
-        self.free_threshold = threshold
-        self.thresholds -= 1
-        if self.c.first_threshold[slot] == NOWHERE:
-            self.c.rows[slot].flags &= ~<uint32_t>ACCOUNT_WATCHED

@@ -5,8 +5,7 @@ from functools import cmp_to_key
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from libc.stdint cimport uint32_t, uint64_t
 
-from dydx_perf.ext.book cimport BookStore
-from dydx_perf.ext.book_rows cimport ACCOUNT_USED
+from dydx_perf.ext.account_store cimport AccountStore
 from dydx_perf.ext.margin cimport compare_risk
 from dydx_perf.ext.structs cimport risk_t
 
@@ -63,7 +62,7 @@ def by_risk(left, right):
     return -1 if left[1] & 0xffffffff < right[1] & 0xffffffff else 1
 
 
-def riskiest(BookStore store not None, count):
+def riskiest(AccountStore store not None, count):
     """[(name, handle, Risk)] of the riskiest accounts by the chain's ordering, the riskiest first; then by slot."""
     cdef ranked_t *heap
     cdef ranked_t candidate
@@ -79,8 +78,8 @@ def riskiest(BookStore store not None, count):
     if heap == NULL:
         raise MemoryError
     try:
-        for slot in range(store.c.account_extent.fresh):
-            if not store.c.rows[slot].flags & ACCOUNT_USED:
+        for slot in range(store.fresh_slots()):
+            if not store.is_used(slot):
                 continue
             if not store.read_risk(slot, &candidate.risk):
                 wide.append(slot)
@@ -98,12 +97,12 @@ def riskiest(BookStore store not None, count):
             kept -= 1
             heap[0] = heap[kept]
             sink(heap, kept)
-            found.append((store.names[slot], store.handle(slot), store.risk_at(slot)))
+            found.append((store.name_at(slot), store.handle(slot), store.risk_at(slot)))
     finally:
         PyMem_RawFree(heap)
     found.reverse()
     if wide:
-        found += [(store.names[slot], store.handle(slot), store.risk_at(slot)) for slot in wide]
+        found += [(store.name_at(slot), store.handle(slot), store.risk_at(slot)) for slot in wide]
         found.sort(key=cmp_to_key(by_risk))
         del found[room:]
     if sequence != store.sequence:  # changed by another thread while objects were made

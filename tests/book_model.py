@@ -1,6 +1,7 @@
 """A book as a dictionary of plain integers, rescanned whole at every step: the compiled one must equal it."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from itertools import pairwise
@@ -10,6 +11,7 @@ from dydx_perf import Chain, Market, Position, Subaccount
 from dydx_perf.book import Book
 from dydx_perf.exact.margin import compare_risk, is_liquidatable, subaccount_risk
 from dydx_perf.exact.state import AssetPosition, PerpetualPosition, RiskState, SubaccountState
+from dydx_perf.ext import indexed_faults
 from dydx_perf.ext.book_image import find_fault
 
 Name = tuple[str, int]
@@ -63,7 +65,9 @@ def random_tier(rng: random.Random, wild: bool) -> dict[str, int]:
 class Model:
     """A book and its plain twin, driven by one seed."""
 
-    def __init__(self, seed: int, wild: bool, accounts: int = 12, markets: int = 5) -> None:
+    def __init__(
+        self, seed: int, wild: bool, accounts: int = 12, markets: int = 5, indexed: bool = False
+    ) -> None:
         self.rng = rng = random.Random(seed)
         self.wild = wild
         self.max_accounts = accounts
@@ -71,8 +75,13 @@ class Model:
         for market in self.chain:
             market.set_oracle_price_integer(self.price())
         self.book = Book(
-            self.chain, max_subaccounts=accounts, max_positions=accounts * markets, max_thresholds=64
+            self.chain,
+            max_subaccounts=accounts,
+            max_positions=accounts * markets,
+            max_thresholds=64,
+            indexed=indexed,
         )
+        self.find_fault: Callable[[Any], str | None] = indexed_faults.find_fault if indexed else find_fault
         self.accounts: dict[Name, Account] = {}
         self.called: list[Any] = []
         self.edges: list[Any] = []
@@ -322,7 +331,7 @@ class Model:
     def compare(self) -> None:
         """Every figure of every account, the liquidatable ones, and the ranking."""
         book = self.book
-        assert find_fault(book._store) is None
+        assert self.find_fault(book._store) is None
         assert len(book) == len(self.accounts)
         assert set(book) == set(self.accounts)
         risks = {name: self.exact(account) for name, account in self.accounts.items()}

@@ -1,7 +1,7 @@
 from dydx_perf.ext.account import Risk
-from dydx_perf.ext.book import BookStore
+from dydx_perf.ext.account_store import AccountStore
 
 _Ranked = tuple[tuple[str, int], int, Risk]
 
 def by_risk(left: _Ranked, right: _Ranked) -> int: ...
-def riskiest(store: BookStore, count: int) -> list[_Ranked]: ...
+def riskiest(store: AccountStore, count: int) -> list[_Ranked]: ...

@@ -1,0 +1,3 @@
+from dydx_perf.ext.indexed import IndexedStore
+
+def find_fault(store: IndexedStore) -> str | None: ...
