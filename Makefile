@@ -83,6 +83,11 @@ sanitize: .venv-sanitize/.installed  ## the tests on kernels built with the addr
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  .venv-sanitize/bin/python -P -m pytest --capture=sys --ignore=tests/packaging $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(VENV)/.installed $(VENV)/.with-test $(VENV)/.with-fuzz  ## the parsers of frames, by coverage, for a minute (ARGS="-max_total_time=600")
+	mkdir -p build/fuzz/frames
+	$(PY) tests/fuzz/fuzz_frame.py -max_total_time=60 -max_len=4096 $(ARGS) build/fuzz/frames tests/data/corpus/frames
+
 .PHONY: coverage
 coverage: .venv-trace/.installed  ## which lines the tests reach, kernels included (a traced build)
 	.venv-trace/bin/python -P -m coverage run -m pytest --ignore=tests/packaging $(ARGS)

@@ -1,4 +1,4 @@
-"""Frames for the tests of the parser and the scanner: the project's own and the shared samples."""
+"""Frames for the tests of the parser and the scanner, the project's own and the shared; and the judge."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from dydx_perf.feeds.records import Scales
+from dydx_perf.errors import FrameError
+from dydx_perf.ext.frame import FrameScanner
+from dydx_perf.feeds.envelope import DataMessage, Frame, parse_frame
+from dydx_perf.feeds.records import Scales, read_data
 
-FOLDER = Path(__file__).resolve().parent / "data" / "frames"
+DATA = Path(__file__).resolve().parent / "data"
+FOLDER = DATA / "frames"
+CORPUS = DATA / "corpus" / "frames"
 
 #: ticker -> number, price exponent, atomic resolution; one of each shape that the venue has
 MARKETS = {
@@ -56,3 +61,53 @@ def shared_samples() -> Path | None:
     told = os.environ.get("DYDX_PERF_SHARED")
     folder = (Path(told) if told else Path(__file__).resolve().parents[2] / "shared") / "samples"
     return folder if (folder / "ws").is_dir() else None
+
+
+def scanner(max_records: int = 8192) -> FrameScanner:
+    """A scanner that knows `MARKETS`."""
+    made = FrameScanner(max_records)
+    for ticker, scales in MARKETS.items():
+        made.register_market(ticker, *scales)
+    return made
+
+
+SCANNER = scanner()
+
+
+def taken(data: Frame, by: FrameScanner = SCANNER) -> bool:
+    """Whether the scanner took the frame; then the full parser takes it to the same header and records."""
+    header = by.read(data)
+    if header is None:
+        assert by.records() == []
+        return False
+    message = parse_frame(data)
+    assert isinstance(message, DataMessage)
+    reading = read_data(message, {name: MARKETS[name] for name in by.scales})
+    assert by.records() == reading.records
+    assert header == (
+        message.channel,
+        message.id,
+        message.message_id,
+        message.version,
+        message.batched,
+        message.subaccount_number,
+        len(message.contents),
+        reading.block_height,
+        reading.also,
+        len(reading.records),
+    )
+    return True
+
+
+def judge(data: bytes) -> None:
+    """Whatever the bytes: they are read, or refused with their place; the scanner never disagrees."""
+    taken(data)
+    refused = None
+    try:
+        message = parse_frame(data)
+        if isinstance(message, DataMessage):
+            read_data(message, MARKETS)
+    except FrameError as error:
+        refused = error
+    assert refused is None or refused.reason
+    assert refused is None or refused.place is None or 0 <= refused.place <= len(data)

@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
-from frame_cases import MARKETS, own_frames, shared_frames
+from frame_cases import CORPUS, SCANNER, judge, own_frames, scanner, shared_frames, taken
 from frame_makers import damaged, frame, written
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dydx_perf.errors import InputError
 from dydx_perf.ext.frame import FrameScanner
-from dydx_perf.feeds.envelope import DataMessage, Frame, parse_frame
-from dydx_perf.feeds.records import read_data
 
 OWN = dict(own_frames())
 seeds = st.integers(0, 2**63)
-
-
-def scanner(max_records: int = 8192) -> FrameScanner:
-    made = FrameScanner(max_records)
-    for ticker, scales in MARKETS.items():
-        made.register_market(ticker, *scales)
-    return made
-
-
-SCANNER = scanner()
-
-
-def taken(data: Frame, by: FrameScanner = SCANNER) -> bool:
-    """Whether the scanner took the frame; then the full parser takes it to the same header and records."""
-    header = by.read(data)
-    if header is None:
-        assert by.records() == []
-        return False
-    message = parse_frame(data)
-    assert isinstance(message, DataMessage)
-    reading = read_data(message, {name: MARKETS[name] for name in by.scales})
-    assert by.records() == reading.records
-    assert header == (
-        message.channel,
-        message.id,
-        message.message_id,
-        message.version,
-        message.batched,
-        message.subaccount_number,
-        len(message.contents),
-        reading.block_height,
-        reading.also,
-        len(reading.records),
-    )
-    return True
 
 
 # -- samples
@@ -99,6 +63,11 @@ def test_a_frame_with_any_byte_changed_is_handed_over_or_the_same(name: str) -> 
     for place in range(len(data)):
         for byte in (*random.sample(range(256), 6), *b'"{}[],:\\0 -'):
             taken(data[:place] + bytes([byte]) + data[place + 1 :])
+
+
+@pytest.mark.parametrize("path", sorted(CORPUS.iterdir()), ids=lambda path: path.name[:12])
+def test_what_the_fuzzer_found_stays_found(path: Path) -> None:
+    judge(path.read_bytes())
 
 
 # -- made-up frames
