@@ -14,7 +14,10 @@ GOALS_NS = {4: 50_000}
 
 @pytest.mark.parametrize("size", SIZES)
 def test_explain(size, row):
-    """`Subaccount.explain()`; nothing is left over, and each column is the account's own figure."""
+    """`Subaccount.explain()`: every term with its parts; liquidation prices are split when they are read.
+
+    Nothing is left over, and each column is the account's own figure.
+    """
     some = accounts(size)[:EXPLAINED]
     for account in some:
         explanation = account.explain()
@@ -38,6 +41,19 @@ def test_explain(size, row):
         ours=True,
         goal_ns=GOALS_NS.get(size),
     )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_prices(size, row):
+    """The same with what it leaves for later: each liquidation price split into its parts."""
+    some = accounts(size)[:EXPLAINED]
+
+    def run() -> None:
+        for account in some:
+            _ = account.explain().rows.prices
+
+    section = f"An account of {size} positions explained"
+    row(section, "the same, liquidation prices split as well", "a call", run, len(some), "exact")
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -164,6 +164,51 @@ def test_amounts_of_any_size(seed, amount, size, subticks, is_buy):
     )
 
 
+def one_quantum_account(held, open_interest=10, usdc="1000"):
+    """A market of whole coins, each worth 100 USDC, where one more of them scales the margin."""
+    market = Market(
+        "ONE-USD",
+        perpetual_id=0,
+        atomic_resolution=0,
+        price_exponent=0,
+        oracle_price=100,
+        initial_margin_ppm=100_000,
+        maintenance_fraction_ppm=500_000,
+        open_interest=open_interest,
+        open_interest_lower_cap=5 * 10**8,
+        open_interest_upper_cap=20 * 10**8,
+        quantum_conversion_exponent=0,
+        basis="sample",
+    )
+    return Subaccount(Chain([market]), "dydx1one", usdc=usdc, positions={"ONE-USD": held} if held else {})
+
+
+@pytest.mark.parametrize("open_interest", [0, 1, 2, 10])
+@pytest.mark.parametrize("held", [-1, 0, 1, 2])
+@pytest.mark.parametrize("counterparty", [-2, -1, 0, 1])
+@pytest.mark.parametrize("is_buy", [True, False])
+def test_one_quantum_of_open_interest(open_interest, held, counterparty, is_buy):
+    """One more scales the margin, one less unscales it, and below zero the chain refuses."""
+    account = one_quantum_account(held, open_interest)
+    order = Order("ONE-USD", is_buy, size=1, limit_price=100)
+    tier = FeeTier("x", 0, 0, 0, 0, 0)
+    answer = assert_same(account, order, fee_tier=tier, counterparty_quantums=counterparty)
+    is_below_zero = open_interest + answer.matching.open_interest_change < 0
+    assert is_decided_by_kernel(answer) is (COMPILED and not is_below_zero)
+
+
+@pytest.mark.parametrize(("held", "size"), [(2**63 - 2, 1), (2**63 - 1, 1), (-(2**63) + 1, 1), (-(2**63), 1)])
+@pytest.mark.parametrize("is_buy", [True, False])
+def test_positions_at_the_ends_of_64_bits(held, size, is_buy):
+    """A fill that leads past them is plain integers'."""
+    account = one_quantum_account(held)
+    order = Order("ONE-USD", is_buy, size=size, limit_price=100)
+    tier = FeeTier("x", 0, 0, 0, 0, 0)
+    answer = assert_same(account, order, fee_tier=tier, counterparty_quantums=held if is_buy else 0)
+    if not -(2**63) <= answer.matching.position < 2**63:
+        assert not is_decided_by_kernel(answer)
+
+
 @pytest.mark.parametrize("held", [{}, {"SOL-USD": "1"}, {"EIGEN-USD": "1"}, {"SOL-USD": "1", "BTC-USD": "1"}])
 @pytest.mark.parametrize("ticker", ["SOL-USD", "EIGEN-USD"])
 def test_isolated_markets(held, ticker):

@@ -53,6 +53,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "ext/settle.pxd": ("test_kernels_[bfm]*.py",),
     "ext/simd.h": ("test_columns*.py",),
     "ext/structs.pxd": ("test_kernels_[bfm]*.py",),
+    "ext/whatif.pxd": ("test_preview*.py",),
     "ext/": ("test_kernels_{stem}*.py", "test_{stem}*.py", "test_kernels_b*.py"),
 }
 EVERYTHING = ("test_*.py",)
