@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from faces import CHOSEN_PPM, FEWER, PLAIN, PPM, Plan, near_margin, plans
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from what_if_cases import small_account
 
 import dydx_perf
 from dydx_perf import OraclePrice, Subaccount
@@ -473,3 +474,39 @@ LIQUIDATION_PRICE = """\
               +56336.462460474308290513834002…  the web app's formula takes an equity below zero for zero
                   +0.000000000000000000000711…  the web app's quotient has 20 decimals
   web app      66217.88537549407114624506"""
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=80)
+def test_each_part_is_what_its_sentence_says(seed: int) -> None:
+    """That parts add up is not enough: two of them could be wrong by the same amount."""
+    account = small_account(seed)
+    terms = {(term.name, term.market): term for term in account.explain()}
+    for ticker, position in account.positions.items():
+        market = position.market
+        exact = abs(Fraction(position.size) * Fraction(market.oracle_price.decimal))
+        whole = Fraction(abs(position.notional), 10**6)
+        base, scaled = (
+            Fraction(ppm, 10**6) for ppm in (market.initial_margin_ppm, market.scaled_initial_margin_ppm)
+        )
+        used = max(scaled, Fraction(position.custom_imf_ppm, 10**6))
+        mmf = base * Fraction(market.maintenance_fraction_ppm, 10**6)
+        initial, maintenance = terms["initial margin", ticker], terms["maintenance margin", ticker]
+        assert moved(initial) == nonzero(
+            scaling=exact * (base - scaled),
+            choice=exact * (scaled - used),
+            notional_trunc=(exact - whole) * used,
+            initial_ceil=whole * used - Fraction(initial.chain),
+        )
+        assert moved(maintenance) == nonzero(
+            notional_trunc=(exact - whole) * mmf,
+            maintenance_ceil=whole * mmf - Fraction(maintenance.chain),
+        )
+
+
+def moved(term: Term) -> dict[str, Fraction]:
+    return {part.code: Fraction(part.amount) for part in term.indexer_less_chain}
+
+
+def nonzero(**amounts: Fraction) -> dict[str, Fraction]:
+    return {code: amount for code, amount in amounts.items() if amount}
