@@ -112,7 +112,7 @@ def count_pages(IndexedStore store not None):
     """(pages, rows) of a book: all accounts, those that live in plain integers among them."""
     cdef size_t pages = 0, rows = 0
     cdef uint32_t kind, page
-    for kind in range(CLASSES):
+    for kind in range(<uint32_t>CLASSES):
         rows += store.b.s.rows[kind]
         page = store.b.s.first_page[kind]
         while page != NOWHERE:
@@ -125,7 +125,7 @@ cdef bint find_page(const indexed_t *b, size_t number, rows_t *out) noexcept nog
     """The n-th page, and which rows it has."""
     cdef uint32_t kind, page
     cdef size_t left, first = 0
-    for kind in range(CLASSES):
+    for kind in range(<uint32_t>CLASSES):
         page = b.s.first_page[kind]
         left = b.s.rows[kind]
         while page != NOWHERE:

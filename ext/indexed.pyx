@@ -253,13 +253,13 @@ cdef class IndexedStore(IndexedMemory):
         cdef int64_t old, new
         cdef i128 before, after
         cdef bint fits
-        for kind in range(1, CLASSES):
+        for kind in range(1, <uint32_t>CLASSES):
             stride = capacity_of(kind) + 1
             page = self.b.s.first_page[kind]
             while page != NOWHERE:
                 head = (page << PAGE_BITS) * LANES
                 for _ in range(slices_in_page(&self.b.s, kind, page)):
-                    for lane in range(LANES):
+                    for lane in range(<uint32_t>LANES):
                         if self.b.s.side[head + lane] == 0:
                             continue
                         before = after = 0

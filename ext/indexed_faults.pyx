@@ -113,13 +113,13 @@ def find_fault(IndexedStore store not None):
         positions += store.b.s.side[store.b.s.where[slot]]
     if used != store.b.account_extent.used or dirty != store.b.dirty_rows or positions != store.b.positions:
         return "accounts, positions or dirty rows are miscounted"
-    for kind in range(CLASSES):
+    for kind in range(<uint32_t>CLASSES):
         rows = 0
         page = store.b.s.first_page[kind]
         while page != NOWHERE:
             octet = page << PAGE_BITS
             for _ in range(slices_in_page(&store.b.s, kind, page)):
-                for lane in range(LANES):
+                for lane in range(<uint32_t>LANES):
                     rows += 1
                     if rows > store.b.s.rows[kind] and store.b.s.amount[octet * LANES + lane] != SLICES_EMPTY:
                         return f"an empty lane of class {kind} is not empty"

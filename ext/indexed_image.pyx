@@ -113,7 +113,7 @@ def restore(IndexedStore store not None, dict columns, list names, list outside,
     for column in ("state", "height", "usdc", "held"):
         if len(columns[column]) != fresh:
             raise SnapshotError(f"the snapshot does not hold together: {column} of {len(columns[column])}")
-    if len(names) != fresh or len(columns["quantums"]) != positions or len(columns["funding_index"]) != positions:
+    if not (len(names) == fresh and quantums.shape[0] == funding_index.shape[0] == market.shape[0]):
         raise SnapshotError("the snapshot does not hold together: columns of different lengths")
     if int(numpy.asarray(columns["held"]).sum(dtype=numpy.int64)) != positions:
         raise SnapshotError("the snapshot does not hold together: positions are miscounted")

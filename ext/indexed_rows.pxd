@@ -351,7 +351,7 @@ cdef inline uint8_t decided_lanes(indexed_t *b, const certified_t *found) noexce
     """Lanes of a slice that are liquidatable, the doubtful ones by exact integers."""
     cdef uint8_t lanes = found.liquidatable
     cdef uint32_t lane, head
-    for lane in range(LANES):
+    for lane in range(<uint32_t>LANES):
         if (found.doubtful >> lane) & 1:
             head = found.octet * LANES + lane
             if b.s.side[head] == 0:  # an empty lane
@@ -370,7 +370,7 @@ cdef inline void take_verdict(indexed_t *b, const certified_t *found) noexcept n
     if not flipped:
         return
     b.s.flagged[octet] = lanes
-    for lane in range(LANES):
+    for lane in range(<uint32_t>LANES):
         if (flipped >> lane) & 1:
             if not (b.s.dirty[octet] >> lane) & 1:
                 b.dirty_rows += 1
@@ -399,7 +399,7 @@ cdef inline void scan_rows(indexed_t *b) noexcept nogil:
     columns.solid = b.s.solid
     columns.large = b.s.large
     columns.worth = b.worth
-    for kind in range(1, CLASSES):
+    for kind in range(1, <uint32_t>CLASSES):
         page = b.s.first_page[kind]
         while page != NOWHERE:
             count = b.scan(

@@ -32,7 +32,7 @@ fill_values()
 cdef bint pack(const uint8_t *text, uint8_t *out) noexcept:
     """Five bits of each of 38 characters; False where one is no bech32."""
     cdef uint32_t bits = 0, held = 0, i, place = 0
-    for i in range(PACKED_CHARACTERS):
+    for i in range(<uint32_t>PACKED_CHARACTERS):
         if VALUE_OF[text[i]] == 0xff:
             return False
         bits = (bits << 5) | VALUE_OF[text[i]]
@@ -49,7 +49,7 @@ cdef bytes unpacked(const uint8_t *packed):
     cdef uint8_t text[PACKED_CHARACTERS]
     cdef const uint8_t *characters = CHARSET
     cdef uint32_t bits = 0, held = 0, i, place = 0
-    for i in range(PACKED_CHARACTERS):
+    for i in range(<uint32_t>PACKED_CHARACTERS):
         if held < 5:
             bits = (bits << 8) | packed[place]
             place += 1

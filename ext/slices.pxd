@@ -146,7 +146,7 @@ cdef inline void open_slice(slices_t *s, uint32_t head, uint32_t capacity) noexc
     cdef uint32_t lane
     memset(&s.amount[head], 0, (capacity + 1) * LANES * sizeof(int64_t))
     memset(&s.side[head], 0, (capacity + 1) * LANES * sizeof(uint16_t))
-    for lane in range(LANES):
+    for lane in range(<uint32_t>LANES):
         s.amount[head + lane] = SLICES_EMPTY
     s.flagged[octet] = s.solid[octet] = s.large[octet] = s.hot[octet] = s.dirty[octet] = 0
 
@@ -300,7 +300,7 @@ cdef inline bint plan_slices(slices_t *s, uint32_t accounts, uint32_t positions,
     if largest > MAX_HELD:
         largest = MAX_HELD
     kinds = class_of(largest)
-    for kind in range(CLASSES):
+    for kind in range(<uint32_t>CLASSES):
         s.rows[kind] = 0
         s.first_page[kind] = s.last_page[kind] = NOWHERE
         s.page_slices[kind] = (<uint32_t>1 << PAGE_BITS) // (capacity_of(kind) + 1)

@@ -209,7 +209,7 @@ cdef inline void collect_dirty(indexed_t *b, uint32_t limit) noexcept nogil:
     cdef uint32_t kind, page, octet, stride, slices, lane
     if b.dirty_rows == 0:
         return
-    for kind in range(1, CLASSES):
+    for kind in range(1, <uint32_t>CLASSES):
         stride = capacity_of(kind) + 1
         page = b.s.first_page[kind]
         while page != NOWHERE:
@@ -217,7 +217,7 @@ cdef inline void collect_dirty(indexed_t *b, uint32_t limit) noexcept nogil:
             slices = slices_in_page(&b.s, kind, page)
             while slices:
                 if b.s.dirty[octet]:
-                    for lane in range(LANES):
+                    for lane in range(<uint32_t>LANES):
                         if (b.s.dirty[octet] >> lane) & 1:
                             if b.candidate_count >= limit:
                                 return
