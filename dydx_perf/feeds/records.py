@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from dydx_perf.errors import FrameError
-from dydx_perf.feeds.envelope import DataMessage, NumberText
+from dydx_perf.feeds.envelope import DataMessage
 
 __all__ = ["NO_MARKET", "Also", "Fit", "Kind", "Reading", "Record", "Scales", "read_data"]
 
@@ -173,8 +173,7 @@ def _markets(place: _Place, contents: dict[str, Any]) -> Iterator[_Found]:
 
 def _oracle(place: _Place, ticker: str, row: dict[str, Any], where: str) -> Record:
     # older servers say "price"
-    text = _number_text(row.get("oraclePrice", row.get("price")), f"{where}.oraclePrice")
-    price = _above_zero(text, f"{where}.oraclePrice")
+    price = _price(row.get("oraclePrice", row.get("price")), where, ".oraclePrice")
     return _fitted(
         Record(
             "oracle",
@@ -198,8 +197,8 @@ def _orderbook(place: _Place, contents: dict[str, Any]) -> Iterator[_Found]:
                 yield _fitted(
                     Record("level", place.element, side=_BOOK_SIDES[key]),
                     market,
-                    price=_above_zero(_number_text(price, f"{where} price"), f"{where} price"),
-                    size=_not_below_zero(_number_text(size, f"{where} size"), f"{where} size"),
+                    price=_price(price, where, " price"),
+                    size=_size(size, where, " size"),
                 )
         elif key != "blockHeight":
             yield "other"
@@ -233,8 +232,8 @@ def _trades(place: _Place, contents: dict[str, Any]) -> Iterator[_Found]:
                         status=_text(row.get("type"), f"{where}.type"),
                     ),
                     market,
-                    price=_above_zero(_number_text(row.get("price"), f"{where}.price"), f"{where}.price"),
-                    size=_not_below_zero(_number_text(row.get("size"), f"{where}.size"), f"{where}.size"),
+                    price=_price(row.get("price"), where, ".price"),
+                    size=_size(row.get("size"), where, ".size"),
                 )
         elif key != "blockHeight":
             yield "other"
@@ -265,7 +264,7 @@ def _position(place: _Place, row: dict[str, Any], where: str) -> Record:
     if not ticker:
         raise FrameError("a market was expected", field=f"{where}.market")
     side = _one_of(row.get("side"), ("LONG", "SHORT"), f"{where}.side")
-    size = _number_text(row.get("size"), f"{where}.size")
+    size = _number_text(row.get("size"), where, ".size")
     sign = size.sign
     if sign and (sign < 0) != (side == "SHORT"):
         raise FrameError(f"a {side} was expected to have the sign of one", field=f"{where}.size")
@@ -287,7 +286,7 @@ def _position(place: _Place, row: dict[str, Any], where: str) -> Record:
 def _asset(place: _Place, row: dict[str, Any], where: str) -> Record:
     """Return a balance; its size comes without a sign, which the side holds."""
     side = _one_of(row.get("side"), ("LONG", "SHORT"), f"{where}.side")
-    size = _not_below_zero(_number_text(row.get("size"), f"{where}.size"), f"{where}.size")
+    size = _size(row.get("size"), where, ".size")
     symbol = _text(row.get("symbol"), f"{where}.symbol")
     asset = _text(row.get("assetId"), f"{where}.assetId")
     record = Record(
@@ -354,29 +353,29 @@ class _Decimal(NamedTuple):
         return value, "exact" if -(2**63) <= value < 2**63 else "too_large"
 
 
-def _number_text(value: object, where: str) -> _Decimal:
+def _number_text(value: object, where: str, key: str) -> _Decimal:
     """Read a decimal: a string on today's wire, and read as well where it is a JSON number."""
     if type(value) is int:
         value = str(value)
-    if not isinstance(value, (str, NumberText)) or len(value) > _MAX_CHARACTERS:
-        raise FrameError("a decimal text was expected", field=where)
-    found = _DECIMAL.fullmatch(value)
-    digits = "" if found is None else found[2] + (found[3] or "")
-    if found is None or not digits:
-        raise FrameError("a decimal text was expected", field=where)
-    exponent = int(found[4] or 0) - len(found[3] or "")
-    return _Decimal(str(value), int(found[1] + digits), exponent)
+    found = _DECIMAL.fullmatch(value) if isinstance(value, str) and len(value) <= _MAX_CHARACTERS else None
+    if found is not None:
+        sign, whole, decimals, exponent = found.groups("")
+        if whole or decimals:
+            return _Decimal(str(value), int(sign + whole + decimals), int(exponent or 0) - len(decimals))
+    raise FrameError("a decimal text was expected", field=where + key)
 
 
-def _above_zero(number: _Decimal, where: str) -> _Decimal:
+def _price(value: object, where: str, key: str) -> _Decimal:
+    number = _number_text(value, where, key)
     if number.significand <= 0:
-        raise FrameError("a price above zero was expected", field=where)
+        raise FrameError("a price above zero was expected", field=where + key)
     return number
 
 
-def _not_below_zero(number: _Decimal, where: str) -> _Decimal:
+def _size(value: object, where: str, key: str) -> _Decimal:
+    number = _number_text(value, where, key)
     if number.significand < 0:
-        raise FrameError("a size without a sign was expected", field=where)
+        raise FrameError("a size without a sign was expected", field=where + key)
     return number
 
 
@@ -384,18 +383,28 @@ def _fitted(
     record: Record, market: Scales | None, *, price: _Decimal | None = None, size: _Decimal | None = None
 ) -> Record:
     """Give the record its integers at the market's scale, or say why it has none."""
-    texts = (price.text if price else "", size.text if size else "")
-    if market is None:
-        return record._replace(fit="unknown_market", texts=texts)
-    price_integer, price_fit = price.at(-market.price_exponent) if price else (None, "exact")
-    quantums, size_fit = size.at(-market.atomic_resolution) if size else (None, "exact")
-    fit: Fit = price_fit if price_fit != "exact" else size_fit
-    return record._replace(
-        market=market.market,
-        price=price_integer,
-        size=quantums,
-        fit=fit,
-        texts=() if fit == "exact" else texts,
+    integer: int | None = None
+    quantums: int | None = None
+    fit: Fit = "unknown_market"
+    if market is not None:
+        integer, fit = price.at(-market.price_exponent) if price else (None, "exact")
+        if size:
+            quantums, size_fit = size.at(-market.atomic_resolution)
+            fit = size_fit if fit == "exact" else fit
+    kind, element, _, name, side, status, number, *_ = record
+    return Record(
+        kind,
+        element,
+        NO_MARKET if market is None else market.market,
+        name,
+        side,
+        status,
+        number,
+        integer,
+        quantums,
+        record.height,
+        fit,
+        () if fit == "exact" else (price.text if price else "", size.text if size else ""),
     )
 
 
