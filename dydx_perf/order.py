@@ -21,6 +21,7 @@ from dydx_perf.position import checked_decimal
 from dydx_perf.units import price_to_subticks, size_to_base_quantums
 
 if TYPE_CHECKING:
+    from dydx_perf.exact.state import ClobPair
     from dydx_perf.kernel import MarketTable
     from dydx_perf.market import Market
     from dydx_perf.parameters import EquityTier
@@ -52,7 +53,7 @@ class _Placeable:
 
     __slots__ = ("_placement",)
 
-    _placement: Placement | None
+    _placement: tuple[Placement, Market, ClobPair, bool] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +228,13 @@ class Order(_Placeable):
 
 
 def kept_placement(order: Order, table: MarketTable) -> Placement | None:
-    """Return what `placement_of` made last, if it was in this table: a market's order book never changes."""
-    kept: Placement | None = getattr(order, "_placement", None)  # an unpickled order has none
-    return kept if kept is not None and kept.table is table else None
+    """Return what `placement_of` made last, if it was in this table and the order book is as it was then."""
+    kept = getattr(order, "_placement", None)  # an unpickled order has none
+    if kept is None:
+        return None
+    placement, market, pair, is_isolated = kept
+    same = placement.table is table and market.clob_pair is pair and market.is_isolated == is_isolated
+    return placement if same else None
 
 
 def placement_of(order: Order, market: Market) -> Placement | None:
@@ -258,7 +263,7 @@ def placement_of(order: Order, market: Market) -> Placement | None:
         )
     except OverflowError:
         return None
-    object.__setattr__(order, "_placement", made)
+    object.__setattr__(order, "_placement", (made, market, market.clob_pair, market.is_isolated))
     return made
 
 

@@ -158,3 +158,18 @@ def test_what_the_chains_integers_cannot_hold_is_refused(order, argument):
     with pytest.raises(InputError) as refused:
         account.preview(order)
     assert refused.value.argument == argument
+
+
+def test_an_order_is_placed_anew_when_its_order_book_changed():
+    """What an order remembers of a market is not believed once status, step, tick or type are others."""
+    chain = Chain.sample("v9")
+    account = Subaccount(chain, "dydx1a", usdc="100000")
+    order = Order.buy("BTC-USD", size="0.1", limit_price="28000")
+    market = chain["BTC-USD"]
+    assert account.preview(order).passes
+    market.set_order_book(status="FINAL_SETTLEMENT")
+    assert not account.preview(order).passes
+    market.set_order_book(status="ACTIVE")
+    assert account.preview(order).passes
+    market.set_order_book(step_base_quantums=3 * 10**9)
+    assert not account.preview(order).passes
