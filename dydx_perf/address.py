@@ -9,12 +9,13 @@ import re
 
 from dydx_perf.errors import InputError
 
-__all__ = ["checked_address", "is_address"]
+__all__ = ["address_of", "checked_address", "is_address"]
 
 PREFIX = "dydx"
 ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 ADDRESS = re.compile(f"{PREFIX}1([{ALPHABET}]{{38}})", re.ASCII)
+EXPANDED = [ord(letter) >> 5 for letter in PREFIX] + [0] + [ord(letter) & 31 for letter in PREFIX]
 ALLOWED = "a dYdX address: dydx1 and 38 characters with the right checksum"
 
 
@@ -35,8 +36,16 @@ def is_address(text: object) -> bool:
     match = ADDRESS.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         return False
-    prefix = [ord(letter) >> 5 for letter in PREFIX] + [0] + [ord(letter) & 31 for letter in PREFIX]
-    return checksum(prefix + [ALPHABET.index(letter) for letter in match[1]]) == 1
+    return checksum(EXPANDED + [ALPHABET.index(letter) for letter in match[1]]) == 1
+
+
+def address_of(account: bytes) -> str:
+    """Return the address of an account's 20 bytes."""
+    bits = int.from_bytes(account, "big")
+    values = [bits >> 5 * place & 31 for place in range(31, -1, -1)]  # 160 bits are 32 times five
+    rest = checksum([*EXPANDED, *values, 0, 0, 0, 0, 0, 0]) ^ 1
+    values += [rest >> 5 * place & 31 for place in range(5, -1, -1)]
+    return f"{PREFIX}1" + "".join(ALPHABET[value] for value in values)
 
 
 def checked_address(argument: str, address: object) -> str:

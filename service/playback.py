@@ -15,8 +15,9 @@ from typing import Literal
 import msgspec
 
 from dydx_perf.errors import SnapshotError
+from dydx_perf.feeds.subscriptions import Key, key_of
 from dydx_perf.recording import Frame, RecordingReader
-from dydx_perf.service.venue import Envelope, Key, key_of, rest_of
+from dydx_perf.service.venue import Envelope, rest_of
 
 __all__ = ["NODE_HEIGHT", "Item", "Playback"]
 

@@ -18,8 +18,9 @@ import msgspec
 from aiohttp import WSMsgType, web
 
 from dydx_perf.errors import ConnectError
+from dydx_perf.feeds.subscriptions import Key
 from dydx_perf.service.playback import Item, Playback
-from dydx_perf.service.venue import Close, Key, Subscribe, VenueSide
+from dydx_perf.service.venue import Close, Subscribe, VenueSide
 
 if TYPE_CHECKING:
     from dydx_perf.service.replay_node import NodeServer

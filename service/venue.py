@@ -12,22 +12,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-__all__ = ["CHANNELS", "Close", "Envelope", "Key", "Subscribe", "VenueSide", "key_of", "rest_of"]
+from dydx_perf.feeds.subscriptions import CHANNEL_LIMITS, RESOLUTIONS, SINGLE, Key, key_of
 
-Key = tuple[str, str]
-
-#: subscriptions that a connection takes of a channel
-CHANNELS = {
-    "v4_subaccounts": 256,
-    "v4_parent_subaccounts": 256,
-    "v4_orderbook": 32,
-    "v4_trades": 32,
-    "v4_candles": 32,
-    "v4_markets": 32,
-    "v4_block_height": 1,
-}
-SINGLE = {"v4_markets", "v4_block_height"}  # their subscription has no id of its own
-RESOLUTIONS = {"1MIN", "5MINS", "15MINS", "30MINS", "1HOUR", "4HOURS", "1DAY"}
+__all__ = ["Close", "Envelope", "Subscribe", "VenueSide", "rest_of"]
 
 RATE_LIMITED = '{"message":"Rate limited"}'
 MOST, WINDOW = 2, 1.0  # subscribes of one id, or invalid messages, within so many seconds
@@ -82,11 +69,6 @@ class Window:
             self.begin, self.count = now, 0
         self.count += 1
         return self.count > MOST
-
-
-def key_of(channel: str, message_id: str | None) -> Key:
-    """Return (channel, id); the id of a channel with a single subscription is empty."""
-    return channel, "" if channel in SINGLE or message_id is None else message_id
 
 
 def rest_of(envelope: Envelope) -> bytes:
@@ -154,7 +136,7 @@ class VenueSide:
             return self._refuse_invalid(f"Invalid message type: {request.type}", now)
         if request.channel is None:
             return [self._error("Invalid subscribe message: channel is required", self._number)]
-        if not isinstance(request.channel, str) or request.channel not in CHANNELS:
+        if not isinstance(request.channel, str) or request.channel not in CHANNEL_LIMITS:
             return [self._error(f"Invalid channel: {request.channel}", self._number)]
         channel, given = request.channel, request.id
         if channel not in SINGLE and not isinstance(given, str):
@@ -177,8 +159,10 @@ class VenueSide:
         if key in self.live or key in self.pending:
             return [self._error(f"Invalid subscribe message: already subscribed ({label})", number, key)]
         taken = sum(held[0] == channel for held in (*self.live, *self.pending))
-        if taken >= CHANNELS[channel]:
-            text = f"Per-connection subscription limit reached for {channel} (limit={CHANNELS[channel]})."
+        if taken >= CHANNEL_LIMITS[channel]:
+            text = (
+                f"Per-connection subscription limit reached for {channel} (limit={CHANNEL_LIMITS[channel]})."
+            )
             return [self._error(text, number)]
         self.pending[key] = number
         return [Subscribe(key, number)]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from dydx_perf.address import address_of
 from dydx_perf.feeds.rest_paths import quoted
 from dydx_perf.feeds.wire import number, page_request, text
 
@@ -186,30 +187,6 @@ def queries(
     return tuple(asked)
 
 
-# -- addresses of module accounts
-
-ALPHABET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
-
-
 def fund_address(module: str) -> str:
-    """Return the address of a module account: the first 20 bytes of its name's SHA-256, in bech32."""
-    bits = int.from_bytes(sha256(module.encode()).digest()[:20], "big")
-    values = [bits >> 5 * place & 31 for place in range(31, -1, -1)]  # 160 bits are 32 times five
-    prefix = "dydx"
-    expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
-    check = polymod([*expanded, *values, 0, 0, 0, 0, 0, 0]) ^ 1
-    values += [check >> 5 * place & 31 for place in range(5, -1, -1)]
-    return f"{prefix}1" + "".join(ALPHABET[value] for value in values)
-
-
-def polymod(values: Iterable[int]) -> int:
-    """Bech32's checksum over GF(32)."""
-    check = 1
-    for value in values:
-        top = check >> 25
-        check = (check & 0x1FFFFFF) << 5 ^ value
-        for place, generator in enumerate(GENERATOR):
-            if top >> place & 1:
-                check ^= generator
-    return check
+    """Return the address of a module account: the first 20 bytes of its name's SHA-256."""
+    return address_of(sha256(module.encode()).digest()[:20])

@@ -23,6 +23,7 @@ from dydx_perf.feeds.bounds import funding_per_tick, ticks_between
 from dydx_perf.feeds.deadlines import Deadlines
 from dydx_perf.feeds.events import AskNode, Event, Fetch
 from dydx_perf.feeds.orders import OPEN_STATUSES
+from dydx_perf.feeds.rest_paths import MAX_LIMIT, STILL_OPEN, orders_path, subaccount_path
 from dydx_perf.feeds.trust import Doubts
 from dydx_perf.observers import Name
 
@@ -33,7 +34,6 @@ SPACING = 0.125
 RETRY = 2.0
 #: accounts that a node is asked for at once
 NODE_BATCH = 50
-OPEN = "OPEN,UNTRIGGERED,BEST_EFFORT_OPENED"
 
 
 @dataclass(slots=True)
@@ -121,12 +121,9 @@ class Reconciler:
             self._next_fetch = max(now, self._next_fetch) + SPACING
             address, number = name
             why = "differs" if check.is_suspect else "reconcile"
-            requests.append(Fetch(f"/addresses/{address}/subaccountNumber/{number}", why))
-            requests.append(
-                Fetch(
-                    f"/orders?address={address}&subaccountNumber={number}&status={OPEN}&limit=1000", "orders"
-                )
-            )
+            requests.append(Fetch(subaccount_path(address, number), why))
+            orders = orders_path(address, number, statuses=STILL_OPEN, limit=MAX_LIMIT)
+            requests.append(Fetch(orders, "orders"))
         return requests + self._node_requests(now)
 
     def _node_requests(self, now: float) -> list[Event]:

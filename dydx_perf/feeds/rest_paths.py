@@ -12,6 +12,7 @@ from typing import Final
 
 from dydx_perf.address import checked_address
 from dydx_perf.errors import InputError
+from dydx_perf.feeds.subscriptions import RESOLUTIONS
 from dydx_perf.market import MAX_HEIGHT, checked_choice, checked_integer, is_ticker
 from dydx_perf.subaccount import MAX_SUBACCOUNT_NUMBER, PARENT_SUBACCOUNTS
 
@@ -39,7 +40,6 @@ ORDER_STATUSES: Final = (
 )  # fmt: skip
 #: statuses of an order that may still fill
 STILL_OPEN: Final = ("OPEN", "UNTRIGGERED", "BEST_EFFORT_OPENED")
-RESOLUTIONS: Final = ("1MIN", "5MINS", "15MINS", "30MINS", "1HOUR", "4HOURS", "1DAY")
 SIDES: Final = ("BUY", "SELL")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

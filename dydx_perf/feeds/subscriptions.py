@@ -16,6 +16,7 @@ from typing import ClassVar
 from dydx_perf.address import checked_address
 from dydx_perf.errors import InputError
 from dydx_perf.market import checked_choice, checked_integer
+from dydx_perf.subaccount import MAX_SUBACCOUNT_NUMBER, PARENT_SUBACCOUNTS
 
 __all__ = [
     "CHANNEL_LIMITS",
@@ -38,8 +39,8 @@ __all__ = [
 
 Key = tuple[str, str]
 
-MAX_SUBACCOUNT_NUMBER = 127_999
-PARENT_SUBACCOUNTS = 128
+#: the venue subscribes to numbers below the chain's highest one
+MAX_SUBSCRIBED_NUMBER = MAX_SUBACCOUNT_NUMBER - 1
 RESOLUTIONS = ("1MIN", "5MINS", "15MINS", "30MINS", "1HOUR", "4HOURS", "1DAY")
 #: subscriptions that the venue takes on one connection
 CHANNEL_LIMITS: Mapping[str, int] = MappingProxyType(
@@ -114,7 +115,7 @@ class SubaccountOf(Subscription):
 
     def __post_init__(self) -> None:
         checked_address("address", self.address)
-        checked_integer("number", self.number, 0, MAX_SUBACCOUNT_NUMBER)
+        checked_integer("number", self.number, 0, MAX_SUBSCRIBED_NUMBER)
 
     @property
     def id(self) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from dydx_perf.service.venue import Close, Envelope, Subscribe, VenueSide, key_of, rest_of
+from dydx_perf.feeds.subscriptions import key_of
+from dydx_perf.service.venue import Close, Envelope, Subscribe, VenueSide, rest_of
 
 
 def side() -> VenueSide:
