@@ -38,3 +38,13 @@ def test_import_brings_in_nothing_heavy():
         loaded & {"numpy", "asyncio", "socket", "ssl", "threading", "multiprocessing", "importlib.metadata"}
         == set()
     )
+
+
+def test_feeds_export_each_name_and_load_none_before_it_is_asked_for():
+    """One import gives a caller the sessions and their words; it costs nothing by itself."""
+    told = run_python(
+        "import sys, dydx_perf.feeds as feeds\n"
+        "print(*[name for name in sys.modules if name.startswith('dydx_perf.feeds.')])\n"
+        "print(*[name for name in feeds.__all__ if getattr(feeds, name) is None])"
+    )
+    assert told.split() == []

@@ -44,6 +44,19 @@ LINES = [
 ]
 RANK = {name: rank for rank, line in enumerate(LINES) for name in line}
 
+# Within dydx_perf.feeds, lowest first, in the same way: bytes and words, what is kept, the sessions.
+FEEDS = [
+    {"deadlines", "envelope", "events", "rest", "rest_budget", "sources", "subscriptions", "wire"},
+    {"account_messages", "book_rows", "book_writer", "records", "replay", "rest_paths", "trust"},
+    {"bounds", "connection", "live_proof", "node_queries", "node_stream", "orders", "rest_walk", "trades"},
+    {"accounts", "levels", "node_fills", "node_messages"},
+    {"markets", "node", "reconcile", "streamed_accounts"},
+    {"fullnode", "node_answers"},
+    {"channels"},
+    {"indexer"},
+]
+FEED_RANK = {name: rank for rank, line in enumerate(FEEDS) for name in line}
+
 # Doors to the rooms built on a module: a method opens one when it is called, never at import.
 DOORS = {
     "book": {"snapshot"},
@@ -139,6 +152,10 @@ def wrong_arrows(module: str, text: str, is_package: bool = False) -> Iterator[s
         yield f"{module} has no place in the layers"
         return
     tree = ast.parse(text)
+    room = module.removeprefix("dydx_perf.feeds.") if module.startswith("dydx_perf.feeds.") else None
+    if room is not None and room not in FEED_RANK:
+        yield f"{module} has no place among the feeds"
+        return
     at_import = set(ast.walk(tree)) - {inner for outer in later(tree) for inner in ast.walk(outer)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -148,7 +165,9 @@ def wrong_arrows(module: str, text: str, is_package: bool = False) -> Iterator[s
             above = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
             origin = ".".join(part for part in (above, node.module) if part)
             targets = (
-                [f"{origin}.{alias.name}" for alias in node.names] if origin == "dydx_perf" else [origin]
+                [f"{origin}.{alias.name}" for alias in node.names]
+                if origin in ("dydx_perf", "dydx_perf.feeds")
+                else [origin]
             )
         else:
             continue
@@ -165,6 +184,10 @@ def wrong_arrows(module: str, text: str, is_package: bool = False) -> Iterator[s
                 continue
             if other != place and RANK[other] >= RANK[place]:
                 yield f"{module} imports {target}"
+            if room is not None and first == "feeds":
+                lower = rest.split(".")[1]
+                if lower not in FEED_RANK or FEED_RANK[lower] >= FEED_RANK[room]:
+                    yield f"{module} imports {target}"
 
 
 def wrong_cimports(name: str, text: str) -> Iterator[str]:
@@ -258,6 +281,10 @@ def test_headers_are_named_so_that_an_outside_consumer_finds_them(name, text):
         ("dydx_perf.errors", "import dydx_perf"),
         ("dydx_perf.messages", "import v4_proto"),
         ("dydx_perf.feeds.indexer", "import asyncio"),
+        ("dydx_perf.feeds.trust", "from dydx_perf.feeds.indexer import IndexerSession"),
+        ("dydx_perf.feeds.trust", "from dydx_perf.feeds import IndexerSession"),
+        ("dydx_perf.feeds.trust", "from .bounds import bound_of"),
+        ("dydx_perf.feeds.novelty", ""),
         ("dydx_perf.feeds.indexer", "from dydx_perf.service import app"),
         ("dydx_perf.risk", "import time"),
         ("dydx_perf.risk", "from concurrent.futures import Executor"),
