@@ -23,7 +23,6 @@ cdef enum:
 
 cdef struct line_t:
     int64_t last_id           # number of its newest message
-    double heard              # when that came, by the caller's clock
     const char *id            # of an account's line; held by `ids`
     uint32_t id_length
     uint32_t address_length   # of the id, before the slash
@@ -39,12 +38,14 @@ cdef struct kept_t:
 
 cdef struct account_t:
     int64_t handle            # in the book
-    int64_t floor             # what is of a block below this one is older than what the book has
-    int64_t height            # block of the newest event that was taken here; -1: none
-    double heard              # when it came
+    int64_t floor             # block of the newest event; what is of one below is older than what the book has
+    double heard              # when the newest event that was taken here came, by the caller's clock
+    double first_heard        # and the first one since the caller asked
+    uint64_t since            # its frame, among those looked at
     int32_t number
     uint32_t next             # another one on the same line; of a free one: another free one
     uint32_t kept             # markets of which a frame is kept
+    uint8_t is_new            # it was told of since the caller asked
     kept_t rows[MAX_KEPT]
 
 # What is known of a market beside the table's row.
@@ -53,12 +54,13 @@ cdef struct quote_t:
     uint64_t multiplier       # price of a level = price on the wire * multiplier / divisor
     uint64_t divisor
     uint64_t last_move        # of the price integer, by its last change
-    double heard              # when its oracle price came; below every time: never
+    double heard              # when its oracle price came
     uint64_t seen             # frame in which it came last
     int64_t seen_height       # and the block it was of there
     uint32_t book_line
     uint32_t trades_line
     uint8_t withheld          # the caller takes its oracle prices
+    uint8_t is_new            # a price came since the caller asked
 
 
 cdef inline uint32_t hash_of(const char *text, size_t length, uint8_t channel) noexcept nogil:
@@ -100,5 +102,4 @@ cdef class FeedLines:
     cdef list depths                   # of the markets: holds the order books
 
     cdef uint32_t line(self, object channel, object line_id) except? 0xffffffff
-    cdef uint32_t account(self, object channel, object line_id, object number) except? 0xffffffff
     cdef int index_lines(self) except -1

@@ -10,6 +10,7 @@ from libc.string cimport memset
 
 from dydx_perf.errors import InputError
 
+from dydx_perf.ext.account cimport INPUT_ORACLE_PRICE
 from dydx_perf.ext.book cimport BookStore
 from dydx_perf.ext.depth cimport Depth
 from dydx_perf.ext.fixed cimport pow10
@@ -33,7 +34,6 @@ CHANNELS = {
     "v4_parent_subaccounts": FRAME_PARENT_SUBACCOUNTS,
     "v4_block_height": FRAME_BLOCK_HEIGHT,
 }
-cdef double NEVER = float("-inf")
 
 
 cdef class FeedLines:
@@ -66,7 +66,6 @@ cdef class FeedLines:
         if self.quotes == NULL:
             raise MemoryError
         for i in range(self.market_capacity):
-            self.quotes[i].heard = NEVER
             self.quotes[i].book_line = self.quotes[i].trades_line = NO_LINE
         self.index_lines()
 
@@ -190,8 +189,6 @@ cdef class FeedLines:
                 self.account_count += 1
             memset(&self.accounts[place], 0, sizeof(account_t))
             self.accounts[place].number = wanted
-            self.accounts[place].heard = NEVER
-            self.accounts[place].height = NO_HEIGHT
             self.accounts[place].next = self.lines[line].account
             self.lines[line].account = place
         if self.kept[place] is None:
@@ -207,46 +204,59 @@ cdef class FeedLines:
 
     # -- what was taken
 
-    def line_state(self, channel, line_id):
-        """(number of the newest message, when one was last taken here) of a subscription; None: not routed."""
+    def last_id(self, channel, line_id):
+        """Number of the newest message on a subscription; -1: it is not routed."""
         cdef object found = self.line_of.get((channel, line_id))
-        if found is None:
-            return None
-        return self.lines[<uint32_t>found].last_id, self.lines[<uint32_t>found].heard
+        return -1 if found is None else self.lines[<uint32_t>found].last_id
 
-    def account_state(self, channel, line_id, number):
-        """(block of the newest event, when it came) of what was taken here; None: no such account."""
-        cdef uint32_t place = self.account(channel, line_id, number)
-        if place == NO_LINE:
-            return None
-        return self.accounts[place].height, self.accounts[place].heard
+    def take_prices(self):
+        """Oracle prices taken here since the last call, the newest of each market.
 
-    def price_state(self, market):
-        """(when an oracle price came, by how much it moved) of a market, by its index, of what was taken here."""
-        cdef uint32_t index = market
-        if index >= self.market_capacity:
-            return NEVER, 0
-        return self.quotes[index].heard, self.quotes[index].last_move
-
-    def take_frames(self, channel, line_id, number):
-        """Frames kept of an account, the last for each market: [(market index, frame)], oldest first.
-
-        They are kept no longer.
+        Returns
+        -------
+        list of (market index, time it came, by how much the price integer moved, block)
         """
-        cdef uint32_t place = self.account(channel, line_id, number)
         cdef uint32_t i
+        cdef list found = []
+        for i in range(self.market_capacity):
+            if self.quotes[i].is_new:
+                self.quotes[i].is_new = False
+                found.append((
+                    i, self.quotes[i].heard, self.quotes[i].last_move,
+                    self.table.origins[i].height[<int>INPUT_ORACLE_PRICE],
+                ))
+        return found
+
+    def take_accounts(self):
+        """Accounts that were told of here since the last call, the first one first, and the frames kept of them.
+
+        Returns
+        -------
+        list of (channel, id, number, block of the newest event, time it came, time the first one came, frames)
+            Frames are the last for each market, [(market index, frame)], oldest first; they are kept no longer.
+        """
+        cdef uint32_t place, i
         cdef account_t *account
-        if place == NO_LINE:
-            return []
-        account = &self.accounts[place]
-        kept = self.kept[place]
-        found = sorted([
-            (account.rows[i].arrival, account.rows[i].market, i) for i in range(account.kept)
-            if kept[i] is not None
-        ])
-        account.kept = 0
-        self.kept[place] = [None] * MAX_KEPT
-        return [(market, kept[row]) for _, market, row in found]
+        cdef list found = []
+        for (channel, line_id), line in self.line_of.items():
+            place = self.lines[<uint32_t>line].account
+            while place != NO_LINE:
+                account = &self.accounts[place]
+                if account.is_new:
+                    kept = self.kept[place]
+                    frames = sorted([
+                        (account.rows[i].arrival, account.rows[i].market, i) for i in range(account.kept)
+                        if kept[i] is not None
+                    ])
+                    found.append((account.since, (
+                        channel, line_id, account.number, account.floor, account.heard, account.first_heard,
+                        [(market, kept[row]) for _, market, row in frames],
+                    )))
+                    account.is_new = False
+                    account.kept = 0
+                    self.kept[place] = [None] * MAX_KEPT
+                place = account.next
+        return [told for _, told in sorted(found)]
 
     # -- places
 
@@ -285,7 +295,6 @@ cdef class FeedLines:
         self.lines[place].address_length = <uint32_t>len(address.encode())
         self.lines[place].number = int(number) if of_account else -1
         self.lines[place].channel = code
-        self.lines[place].heard = NEVER
         self.lines[place].account = NO_LINE
         self.line_of[channel, line_id] = place
         self.index_lines()
@@ -311,14 +320,3 @@ cdef class FeedLines:
                 self.lines[place].next = places[hashed & self.place_mask]
                 places[hashed & self.place_mask] = place
         return 0
-
-    cdef uint32_t account(self, object channel, object line_id, object number) except? 0xffffffff:
-        """Place of an account on a subscription; NO_LINE."""
-        cdef object found = self.line_of.get((channel, line_id))
-        cdef uint32_t place
-        if found is None:
-            return NO_LINE
-        place = self.lines[<uint32_t>found].account
-        while place != NO_LINE and self.accounts[place].number != number:
-            place = self.accounts[place].next
-        return place

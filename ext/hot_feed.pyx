@@ -10,6 +10,7 @@ asked for or a newer one takes their place; of a buffer that can change, a copy.
 
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.unicode cimport PyUnicode_CheckExact
 from libc.stddef cimport size_t
@@ -92,16 +93,9 @@ cdef class HotFeed:
         PyMem_Free(self.prepared)
         PyMem_Free(self.level_prices)
 
-    def start(self):
-        """A new connection: no number is known, and no line is live until it is routed again."""
-        cdef uint32_t i
-        self.message_id = NO_HEIGHT
-        for i in range(self.line_count):
-            self.lines[i].live = False
-
     # -- a frame
 
-    def receive(self, frame, double now):
+    def receive(self, frame, now):
         """Take a frame.
 
         Parameters
@@ -123,20 +117,27 @@ cdef class HotFeed:
         cdef Py_buffer view
         cdef Py_ssize_t length = 0
         cdef const char *data
-        if PyBytes_CheckExact(frame):
-            return self.take(frame, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), now)
+        cdef double at
+        if PyFloat_CheckExact(now):
+            at = PyFloat_AS_DOUBLE(now)
+            if PyBytes_CheckExact(frame):
+                return self.take(frame, PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), at)
         try:
+            if type(now) is int:
+                at = now
+            elif type(now) is not float:
+                raise TypeError("no time")
             if PyUnicode_CheckExact(frame):
                 data = PyUnicode_AsUTF8AndSize(frame, &length)
-                return self.take(frame, data, length, now)
+                return self.take(frame, data, length, at)
             if not PyObject_CheckBuffer(frame):
                 raise TypeError("no frame")
             PyObject_GetBuffer(frame, &view, PyBUF_SIMPLE)
-        except (TypeError, BufferError, UnicodeError):  # the caller says what is wrong with it
+        except (TypeError, OverflowError, BufferError, UnicodeError):  # the caller says what is wrong
             self.handed_over += 1
             return None
         try:
-            return self.take(None, <const char *>view.buf, view.len, now)
+            return self.take(None, <const char *>view.buf, view.len, at)
         finally:
             PyBuffer_Release(&view)
 
@@ -184,7 +185,7 @@ cdef class HotFeed:
         self.handed_over -= 1
         self.frames += 1
         self.message_id = line.last_id = header.message_id
-        self.heard_at = line.heard = now
+        self.heard_at = now
         if changes:
             return self.change(header, records, account, now)
         if header.channel == FRAME_ORDERBOOK:
@@ -284,6 +285,7 @@ cdef class HotFeed:
                 self.prepared[i].price - before if self.prepared[i].price > before
                 else before - self.prepared[i].price)
             quote.heard = now
+            quote.is_new = True
             self.table.put(
                 records[i].market, &self.prepared[i], <int>INPUT_ORACLE_PRICE, records[i].height, <uint32_t>ESTIMATE)
         self.store.settle()
@@ -365,7 +367,8 @@ cdef class HotFeed:
         height = account.floor
         for i in range(header.records):
             if (
-                records[i].height < height
+                records[i].height < 0
+                or records[i].height < height
                 or (records[i].number >= 0 and records[i].number != number)
                 or records[i].text_length <= <size_t>PyBytes_GET_SIZE(OWNER) + line.address_length
                 or memcmp(data + records[i].text_offset, PyBytes_AS_STRING(OWNER), PyBytes_GET_SIZE(OWNER)) != 0
@@ -430,7 +433,11 @@ cdef class HotFeed:
         cdef uint32_t i = 0
         cdef uint32_t first, count
         cdef int64_t usdc
+        if not account.is_new:
+            account.since = self.looked_at
+            account.first_heard = now
         account.heard = now
+        account.is_new = True
         while i < header.records:
             first = i
             count = 0
@@ -442,9 +449,9 @@ cdef class HotFeed:
                     self.positions[first + count] = self.positions[i]
                     count += 1
                 i += 1
-            account.height = account.floor = records[first].height
+            account.floor = records[first].height
             self.store.sequence += 1
             resize_positions(
-                &self.store.c, slot, usdc, &self.positions[first], count, account.height, <uint32_t>ESTIMATE)
+                &self.store.c, slot, usdc, &self.positions[first], count, account.floor, <uint32_t>ESTIMATE)
             self.store.settle()
         return 0

@@ -180,10 +180,8 @@ class Hot(Side):
         if found is not None:
             self.taken += 1
             self.heights.append(self.feed.block_height)
-            for name, line in ACCOUNTS.items():
-                state = self.feed.account_state(*line, name[1])
-                assert state is not None
-                self.floors[name] = max(self.floors[name], state[0])
+            for _, line_id, number, height, *_ in self.feed.take_accounts():
+                self.floors[line_id.partition("/")[0], number] = height
             return list(found)
         message = parse_frame(frame)
         assert isinstance(message, DataMessage)

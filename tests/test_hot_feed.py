@@ -97,11 +97,6 @@ def test_most_frames_take_the_short_way_and_all_kinds_of_crossings_are_told() ->
 # -- what is left to the caller
 
 
-def reconnected(hot: Hot) -> None:
-    hot.feed.start()
-    hot.feed.message_id = 0
-
-
 def changed_past_the_book(hot: Hot) -> None:
     hot.book.chain[M1].set_oracle_price("18")
 
@@ -142,10 +137,6 @@ LEFT: dict[str, tuple[bytes | str | memoryview, Callable[[Hot], None]]] = {
         nothing,
     ),
     "a line that ended": (price(), lambda hot: hot.feed.unroute("v4_markets", "")),
-    "a new connection": (
-        price(),
-        reconnected,
-    ),
     "an older price": (price(height=BLOCK - 1), nothing),
     "a price of no block": (price(height=None), nothing),
     "a price withheld": (price(), lambda hot: hot.feed.withhold_price(0, True)),
@@ -210,13 +201,13 @@ def test_what_is_not_plain_is_left_to_the_caller_and_changes_nothing(what: str) 
     def state() -> tuple[Any, ...]:
         noted = (hot.feed.message_id, hot.feed.heard_at, hot.feed.frames)
         market = hot.book.chain[M0].perpetual, hot.book.chain[M0]._sources()
-        return (*noted, hot.feed.line_state("v4_markets", ""), market, () if stale else hot.state())
+        return (*noted, hot.feed.last_id("v4_markets", ""), market, () if stale else hot.state())
 
     before = state()
     assert hot.feed.receive(received, 1.0) is None
     assert state() == before
     assert hot.feed.handed_over == 1
-    assert hot.feed.take_frames(*LINE, 0) == []
+    assert hot.feed.take_accounts() == hot.feed.take_prices() == []
 
 
 @pytest.mark.parametrize("received", [1, None, [], object()])
@@ -243,22 +234,22 @@ def test_a_frame_may_be_any_buffer_or_text(kind: Callable[[bytes], Any]) -> None
     assert hot.feed.receive(kind(price()), 1.0) is hot.feed.receive(kind(price("11", message_id=2)), 2.0)
     assert hot.book.chain[M0].oracle_price.decimal == 11
     assert (hot.feed.message_id, hot.feed.heard_at, hot.feed.frames) == (2, 2.0, 2)
-    assert hot.feed.line_state("v4_markets", "") == (2, 2.0)
+    assert hot.feed.last_id("v4_markets", "") == 2
 
 
 def test_a_price_is_noted_with_its_time_and_its_move() -> None:
     """Both are of the last change; the market names its block, and an estimate."""
     hot = Hot()
-    assert hot.feed.price_state(0) == (float("-inf"), 0)
+    assert hot.feed.take_prices() == []
     before = hot.book.chain[M0].oracle_price.integer
     hot.feed.receive(price("10.5"), 1.0)
     after = hot.book.chain[M0].oracle_price.integer
-    assert hot.feed.price_state(0) == (1.0, after - before)
+    assert hot.feed.take_prices() == [(0, 1.0, after - before, BLOCK + 1)]
     hot.feed.receive(price("10", height=BLOCK + 5, message_id=2), 3.0)
-    assert hot.feed.price_state(0) == (3.0, after - before)
+    assert hot.feed.take_prices() == [(0, 3.0, after - before, BLOCK + 5)]
+    assert hot.feed.take_prices() == []
     assert hot.book.chain[M0]._sources()["oracle_price"] == (BLOCK + 5, 1)
     assert hot.book.chain[M0].height == BLOCK
-    assert hot.feed.price_state(10**6) == (float("-inf"), 0)
 
 
 def test_prices_of_two_blocks_are_two_changes() -> None:
@@ -295,9 +286,8 @@ def test_what_an_account_is_told_of_is_kept_until_somebody_asks() -> None:
         assert hot.feed.receive(received, float(now)) == ()
     kept = bytes(second)
     second[:] = b" " * len(second)
-    assert hot.feed.account_state(*LINE, 0) == (BLOCK + 9, 2.0)
-    assert hot.feed.take_frames(*LINE, 0) == [(1, first), (0, kept)]
-    assert hot.feed.take_frames(*LINE, 0) == []
+    assert hot.feed.take_accounts() == [(*LINE, 0, BLOCK + 9, 2.0, 0.0, [(1, first), (0, kept)])]
+    assert hot.feed.take_accounts() == []
     assert hot.book._store.inputs(hot.book._store.slot(ALICE))[0] == 6_000_000
 
 
@@ -461,10 +451,9 @@ def test_lines_and_accounts_come_and_go() -> None:
             assert (hot.feed.receive(received, 1.0) == ()) is there, (owner, number)
             message_id += there
     assert hot.feed.receive(update(usdc(), height=2001, message_id=message_id + 1), 1.0) == ()
-    assert hot.feed.line_state("v4_subaccounts", "dydx1more0/0") is None
-    assert hot.feed.account_state("v4_subaccounts", "dydx1more0/0", 0) is None
-    assert hot.feed.account_state(*LINE, 5) is None
-    assert hot.feed.take_frames("v4_subaccounts", "dydx1more0/0", 0) == []
+    assert hot.feed.last_id("v4_subaccounts", "dydx1more0/0") == -1
+    told = {line_id for _, line_id, *_ in hot.feed.take_accounts()}
+    assert len(told) == 150 + 75 + 1
 
 
 def test_every_child_of_a_parent_is_found() -> None:
@@ -480,7 +469,7 @@ def test_every_child_of_a_parent_is_found() -> None:
             "v4_parent_subaccounts", contents, message_id, id="dydx1alice/0", subaccountNumber=child
         )
         assert hot.feed.receive(received, 1.0) is not None
-        assert hot.feed.account_state(*ACCOUNTS[CHILD], child) == (BLOCK + message_id, 1.0)
+        assert hot.feed.take_accounts() == [(*ACCOUNTS[CHILD], child, BLOCK + message_id, 1.0, 1.0, [])]
 
 
 @pytest.mark.parametrize(

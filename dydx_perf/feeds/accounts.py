@@ -151,6 +151,10 @@ class Accounts:
 
     # -- doubts
 
+    def is_doubted(self, name: Name) -> bool:
+        """Whether something of an account is in doubt."""
+        return bool(self._doubts.of([account_subject(name)]))
+
     def doubt(self, name: Name, code: str) -> None:
         """Put an account under a doubt, until its next whole state."""
         self._doubts.raise_(account_subject(name), code)
@@ -325,6 +329,15 @@ class Accounts:
         account.source = "indexer"
         account.confirmed_at, account.block_time = now, block_time
         return self._write(account, held_usdc(self._book, account.name) if usdc is None else usdc, sizes)
+
+    def took(self, name: Name, rows: Iterable[PositionRow], height: int, now: float, block_time: str) -> None:
+        """Note an update that is in the book already: sizes of open positions and balance, at a height."""
+        account = self._held[name]
+        for row in rows:
+            account.positions[row.ticker] = row
+        account.height = account.floor = account.event_height = height
+        account.is_whole_answer, account.source = False, "indexer"
+        account.confirmed_at, account.block_time = now, block_time
 
     def _fill_events(self, account: WatchedAccount, fill: FillRow) -> Iterator[Event]:
         account.fills.append(fill)

@@ -69,12 +69,22 @@ class Channels:
         Of the session.
     can_fetch, can_ask_node : bool
         Which requests the caller carries out.
+    tells_trades : bool
+        Whether trades are events.
     """
 
     def __init__(
-        self, book: Book, doubts: Doubts, deadlines: Deadlines, *, can_fetch: bool, can_ask_node: bool
+        self,
+        book: Book,
+        doubts: Doubts,
+        deadlines: Deadlines,
+        *,
+        can_fetch: bool,
+        can_ask_node: bool,
+        tells_trades: bool,
     ) -> None:
         self._doubts = doubts
+        self._tells_trades = tells_trades
         self.accounts = Accounts(book, doubts)
         self.markets = MarketFeed(book, doubts, deadlines)
         self.reconciler = Reconciler(
@@ -117,7 +127,7 @@ class Channels:
                 ids = self.trades.setdefault(subscription.ticker, TradeIds())
                 new: list[Event] = [trade for trade in reversed(trades) if ids.is_new(trade.trade_id)]
                 was_listed, ids.is_listed = ids.is_listed, True
-                return new if was_listed else []
+                return new if was_listed and self._tells_trades else []
             case CandlesOf():
                 return [*read_candles(*part, subscription.ticker, subscription.resolution)]
             case _:
@@ -139,7 +149,7 @@ class Channels:
             case TradesOf():
                 ids = self.trades[subscription.ticker]
                 trades = [trade for part in parts for trade in read_trades(*part, subscription.ticker)]
-                return [trade for trade in trades if ids.is_new(trade.trade_id)]
+                return [trade for trade in trades if self._tells_trades and ids.is_new(trade.trade_id)]
             case CandlesOf():
                 return [
                     candle

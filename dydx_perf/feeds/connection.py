@@ -167,6 +167,15 @@ class Connection:
         line.last_id = message_id
         return "new"
 
+    @property
+    def highest(self) -> int:
+        """The highest number that came; -1: none did."""
+        return self._highest
+
+    def caught_up(self, message_id: int, now: float) -> None:
+        """Note messages up to a number, each the next of the one before, as `admit` would have."""
+        self._highest, self.heard_at = message_id, now
+
     def missed_since(self) -> float | None:
         """Since when a number is missing that no waiting subscribe can explain; None: none is."""
         if not self._missing:

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from dydx_perf.book import Book
-from dydx_perf.errors import FrameError, InputError, StaleError
+from dydx_perf.errors import FrameError, InputError, ObserverError, StaleError
 from dydx_perf.exact.versions import is_verified_version
 from dydx_perf.feeds.accounts import WatchedAccount, account_subject, market_subject
 from dydx_perf.feeds.bounds import bound_of, ticks_between
@@ -43,6 +43,7 @@ from dydx_perf.feeds.events import (
     Unsubscribed,
     VenueRefused,
 )
+from dydx_perf.feeds.hot_path import path_of
 from dydx_perf.feeds.markets import MARKETS
 from dydx_perf.feeds.node import NodePicture
 from dydx_perf.feeds.subscriptions import (
@@ -111,6 +112,8 @@ class IndexerSession:
         Whether `AskNode` requests are answered.
     can_fetch : bool
         Whether `Fetch` requests are answered; without them an estimate's bound stays open.
+    tells_trades : bool
+        Whether trades are events; without, they are checked and dropped.
     seed : int
         Of the random part of the waits before a new connection.
     """
@@ -126,6 +129,7 @@ class IndexerSession:
         keeps_prices: bool = False,
         can_ask_node: bool = False,
         can_fetch: bool = True,
+        tells_trades: bool = True,
         seed: int = 0,
     ) -> None:
         if not isinstance(into, Book):
@@ -136,8 +140,16 @@ class IndexerSession:
         self.doubts = Doubts()
         self._connection = Connection(wanted, batched, self._deadlines, seed)
         self._channels = Channels(
-            into, self.doubts, self._deadlines, can_fetch=can_fetch, can_ask_node=can_ask_node
+            into,
+            self.doubts,
+            self._deadlines,
+            can_fetch=can_fetch,
+            can_ask_node=can_ask_node,
+            tells_trades=tells_trades,
         )
+        self._hot = path_of(into, self._connection, self._channels, drops_trades=not tells_trades)
+        self._receive = self._hot.receive
+        self._longest = self._deadlines.node_after if can_ask_node else math.inf  # on the short way
         self._pricing: IndexerSession = self if beside is None else beside._pricing
         if beside is not None:
             if beside.book is not into:
@@ -178,6 +190,7 @@ class IndexerSession:
         """Say that something came that is no message, such as the venue's ping: the connection lives."""
         self._clock(now)
         self._connection.heard_at = now
+        self._open()
 
     def disconnected(self, now: float, code: int | None = None, reason: str = "") -> list[Event]:
         """Say that the connection is gone, with the venue's close code; returns when to make the next one."""
@@ -227,6 +240,16 @@ class IndexerSession:
         ObserverError
             Observers of the book raised; the frame was applied.
         """
+        try:
+            taken = self._receive(frame, now)
+        except ObserverError as error:
+            self._hot.close()
+            self._out += error.crossings
+            raise
+        return self._read(frame, now) if taken is None else taken
+
+    def _read(self, frame: Frame, now: float) -> Sequence[Event]:
+        """Take a frame that is more than numbers in their places."""
         self._clock(now)
         self._connection.heard_at = now
         try:
@@ -276,6 +299,7 @@ class IndexerSession:
     @property
     def next_deadline(self) -> float | None:
         """When `tick` is to be called if nothing came before; None: never, as long as nothing comes."""
+        self._sync()
         if self._out:
             return self._now
         if not self._connection.is_open or self._connection.closing:
@@ -333,10 +357,12 @@ class IndexerSession:
     @property
     def accounts(self) -> list[WatchedAccount]:
         """Accounts of which a snapshot has come."""
+        self._sync()
         return list(self._channels.accounts)
 
     def account(self, address: str, number: int) -> WatchedAccount | None:
         """Return what is known of an account beside the book's figures; None: no snapshot has come."""
+        self._sync()
         return self._channels.accounts.get((address, number))
 
     def market(self, ticker: str) -> Mapping[str, Any]:
@@ -354,9 +380,12 @@ class IndexerSession:
 
     def risk(self, address: str, number: int, now: float) -> WatchedRisk:
         """Return the risk of an account with all that says how good it is."""
+        until = self._hot.deadline
         self._clock(now)
         self._watch(now)
         self._pricing._watch(now)
+        if not self._out and not self.doubts.is_changed:
+            self._hot.reopen(until)  # nothing came of it
         name = (address, number)
         account = self._channels.accounts.get(name)
         own = [account_subject(name), FEED, CHAIN]
@@ -431,7 +460,12 @@ class IndexerSession:
     # -- inside
 
     def _clock(self, now: float) -> None:
-        """Take the time of a call."""
+        """Take the time of a call, and what went the short way before it, which is closed until `_open`."""
+        self._sync()
+        if self._pricing is not self:
+            self._pricing._sync()
+        self._hot.close()
+        self._now = max(self._now, self._hot.heard_at)
         if not (is_number(now) and math.isfinite(now) and now >= self._now):
             raise InputError(
                 "now", now, f"seconds of a clock that never goes back; the last were {self._now}"
@@ -446,7 +480,21 @@ class IndexerSession:
         if error is not None:
             self._out = events
             raise error
+        self._open()
         return events
+
+    def _sync(self) -> None:
+        """Take over what went the short way."""
+        for line in self._hot.sync():  # sizes and balance were read, and not what it says besides
+            self._channels.lost(line.subscription, "gap")
+            self._out += self._connection.renew(line, self._now, later=True)
+
+    def _open(self) -> None:
+        """Let frames go the short way, unless something is to be told or would change by any frame."""
+        is_doubted = any(self.doubts.holds(FEED, code) for code in ("gap", "silent", "disconnected"))
+        deadline = self.next_deadline
+        if deadline is not None and not (self._out or self.doubts.is_changed or is_doubted):
+            self._hot.open(self._now, min(deadline, self._now + self._longest))
 
     def _held_tickers(self) -> set[str]:
         """Markets in which an account of this session, or of one beside it, holds a position."""
@@ -476,6 +524,8 @@ class IndexerSession:
             self.doubts.set(FEED, "lagging", behind > self._deadlines.lag_blocks)
         if node.version is not None:
             self.doubts.set(CHAIN, "unverified_protocol", not is_verified_version(node.version))
+        if self.doubts.is_changed:
+            self._hot.close()
 
     def _handle(self, message: Message, now: float) -> None:
         if isinstance(message, DataMessage):
@@ -521,6 +571,8 @@ class IndexerSession:
 
     def _data(self, message: DataMessage, now: float) -> None:
         key = key_of(message.channel, message.id)
+        if key in self._connection.lines:
+            self._hot.sync_line(self._connection.lines[key])
         admission = self._connection.admit(key, message.message_id, now)
         if admission in ("repeated", "unwanted"):
             return

@@ -279,6 +279,12 @@ class MarketFeed:
         for code in ("stale_oracle", "no_price"):
             self.doubts.lift(market_subject(ticker), code)
 
+    def took(self, ticker: str, height: int, move: int, now: float) -> None:
+        """Note a price that is in the chain already, of a market of which nothing is in doubt."""
+        self.price_at[ticker] = self.heard_at = now
+        self.price_height[ticker] = height
+        self.last_move[ticker] = move
+
     def noticed(self, changed: MarketChanged, now: float) -> MarketChanged:
         """Point out for a while that parameters of a market changed."""
         subject = market_subject(changed.ticker)

@@ -150,6 +150,15 @@ class Doubts:
         """Whether a subject is under this doubt or notice."""
         return code in self._held.get(subject, ())
 
+    def subjects(self) -> list[str]:
+        """Return the subjects of which something is in doubt."""
+        return [subject for subject, held in self._held.items() if any(code in DOUBTS for code in held)]
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether something changed since `changes` was last asked."""
+        return bool(self._before)
+
     def changes(self) -> list[TrustChanged]:
         """Return what changed since the last call, one event a subject."""
         changed = [

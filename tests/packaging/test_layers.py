@@ -53,6 +53,7 @@ FEEDS = [
     {"markets", "node", "reconcile", "streamed_accounts"},
     {"fullnode", "node_answers"},
     {"channels"},
+    {"hot_path"},
     {"indexer"},
 ]
 FEED_RANK = {name: rank for rank, line in enumerate(FEEDS) for name in line}
