@@ -117,7 +117,7 @@ cdef class HotFeed:
         cdef Py_buffer view
         cdef Py_ssize_t length = 0
         cdef const char *data
-        cdef double at
+        cdef double at = 0
         if PyFloat_CheckExact(now):
             at = PyFloat_AS_DOUBLE(now)
             if PyBytes_CheckExact(frame):
