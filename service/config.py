@@ -113,6 +113,11 @@ class Liveness(Section, frozen=True):
     """How long silence is borne, in seconds, and how long is waited before trying again.
 
     What the sessions wait for is described with `dydx_perf.feeds.deadlines.Deadlines`.
+
+    Attributes
+    ----------
+    confirm_snapshots : bool
+        Whether an account is "unknown" after each snapshot until REST or a node agrees.
     """
 
     settle: Seconds = 2.0
@@ -122,7 +127,8 @@ class Liveness(Section, frozen=True):
     halt: Seconds = 15.0
     oracle_silence: Seconds = 15.0
     oracle_age: Seconds = 600.0
-    verify_after: Seconds = 5.0
+    confirm_snapshots: bool = True
+    verify_after: Seconds = 2.0
     reconcile_every: Seconds = 60.0
     connect_timeout: Seconds = 10.0
     rest_timeout: Seconds = 5.0

@@ -155,6 +155,7 @@ class Watch:
                 deadlines=deadlines(config),
                 beside=self.feeds[0].session if self.feeds else None,
                 can_ask_node=bool(config.node.grpc),
+                confirm_snapshots=config.liveness.confirm_snapshots,
                 seed=random.getrandbits(32),
             )
             self.feeds.append(Feed(number, part, session))

@@ -42,10 +42,14 @@ def kinds(events: Any) -> list[str]:
 
 
 class Wire:
-    """A session with a venue played by hand: numbers are counted as the venue counts them."""
+    """A session with a venue played by hand: numbers are counted as the venue counts them.
+
+    No REST is played along, so snapshots need no confirmation unless a test asks for it.
+    """
 
     def __init__(self, *subscriptions: Any, book: Book | None = None, **options: Any) -> None:
         self.book = new_book() if book is None else book
+        options.setdefault("confirm_snapshots", False)
         self.session = IndexerSession(subscriptions, into=self.book, **options)
         self.now = 1000.0
         self.number = -1

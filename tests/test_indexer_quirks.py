@@ -175,8 +175,8 @@ def test_an_update_before_its_snapshot_leaves_the_account_unknown():
 
 
 def test_snapshot_gap():
-    """A snapshot that missed an event is doubted at REST's first word, and replaced at its second."""
-    wire = live()
+    """A snapshot that missed an event is in doubt from the start, and replaced at REST's second word."""
+    wire = live(confirm_snapshots=True)
     truth = body(balance=usdc("400"), positions=[position("BTC-USD", "0.2")], height=110, updated=101)
     fetches = [event for event in wire.wait(5) if isinstance(event, Fetch)]
     assert [one.path.split("?")[0] for one in fetches] == [
@@ -184,8 +184,8 @@ def test_snapshot_gap():
         "/orders",
     ]
     answer = json.dumps({"subaccount": truth}).encode()
-    assert risk(wire).verdict == "safe"  # what cannot be known yet
-    assert risk(wire).bound.quote_quantums is None  # and is said
+    assert risk(wire).bound.quote_quantums is None
+    assert risk(wire).doubts == ("not_reconciled",)
     wire.session.fetched(fetches[0], 200, answer, wire.now)
     assert risk(wire).doubts == ("not_reconciled",)
     wire.session.heard(wire.now)

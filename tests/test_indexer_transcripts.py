@@ -49,7 +49,7 @@ class Played:
 
     def __init__(self, lines, chain=None):
         self.book = new_book(chain)
-        self.session = IndexerSession([], into=self.book, keeps_prices=True)
+        self.session = IndexerSession([], into=self.book, keeps_prices=True, confirm_snapshots=False)
         self.now = 1000.0
         self.events = list(self.session.start(self.now))
         for line in lines:

@@ -163,7 +163,7 @@ class RecordedWire(Wire):
 
     def __init__(self, writer: RecordingWriter) -> None:
         self.writer = writer
-        super().__init__(Markets(), SubaccountOf(OWNER, 0), seed=3)
+        super().__init__(Markets(), SubaccountOf(OWNER, 0), seed=3, confirm_snapshots=True)
 
     def note(self, kind: FrameKind, data: bytes = b"", **more: Any) -> float:
         self.time = max(getattr(self, "time", 0), round(self.now * 10**9)) + 1

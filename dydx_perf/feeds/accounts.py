@@ -65,6 +65,8 @@ class WatchedAccount:
         Block of the newest event that is in it; -1: not known.
     chain_height : int
         Block of the last answer of a node; what is of that block or before it is in it.
+    confirm_after : int or None
+        Its snapshot awaits an independent answer of a later block than this; None: it awaits none.
     confirmed_at : float
         When its state was last said or confirmed, in the caller's time.
     reconciled_at : float or None
@@ -87,6 +89,7 @@ class WatchedAccount:
     floor: int = -1
     event_height: int = -1
     chain_height: int = -1
+    confirm_after: int | None = None
     confirmed_at: float = 0.0
     reconciled_at: float | None = None
     is_whole_answer: bool = True
@@ -180,7 +183,14 @@ class Accounts:
     # -- whole states
 
     def apply_body(
-        self, name: Name, body: AccountBody | None, floor: int | None, now: float, block_time: str
+        self,
+        name: Name,
+        body: AccountBody | None,
+        floor: int | None,
+        now: float,
+        block_time: str,
+        *,
+        confirm_after: int | None = None,
     ) -> list[Event]:
         """Replace an account's state whole: by a snapshot, or by what REST answered.
 
@@ -191,6 +201,8 @@ class Accounts:
             None: the venue does not know it.
         floor : int or None
             The message's own lower bound of the height.
+        confirm_after : int or None
+            Where an independent answer has yet to agree: the newest block that is known of.
         """
         account = self._held.setdefault(name, WatchedAccount(name))
         account.exists = body is not None
@@ -214,8 +226,15 @@ class Accounts:
         account.confirmed_at, account.block_time, account.reconciled_at = now, block_time, None
         for code in ANSWERED:
             self._doubts.lift(account_subject(name), code)
+        self.await_answer(account, confirm_after)
         events: list[Event] = [AccountSnapshot(*name, height, account.exists)]
         return events + self._write(account, usdc, sizes)
+
+    def await_answer(self, account: WatchedAccount, confirm_after: int | None) -> None:
+        """Put an account under a doubt until an answer of a later block than this agrees; None: under none."""
+        account.confirm_after = None if confirm_after is None else max(confirm_after, account.floor)
+        if confirm_after is not None:
+            self.doubt(account.name, "not_reconciled")
 
     def settle(self, name: Name, body: AccountBody) -> list[Event]:
         """Take the balance of an answer that agrees but for funding: it is settled to the answer's block."""
@@ -230,6 +249,8 @@ class Accounts:
         """Note that an independent answer agreed, and what it says of the indexer's own figures."""
         account = self._held[name]
         account.confirmed_at = account.reconciled_at = now
+        account.confirm_after = None
+        self._doubts.lift(account_subject(name), "not_reconciled")
         account.block_time = block_time
         if body is not None:
             account.equity, account.free_collateral = body.equity, body.free_collateral
@@ -239,17 +260,28 @@ class Accounts:
                 position_id = "" if held is None else held.position_id
                 account.positions[row.ticker] = replace(row, position_id=position_id)
 
-    def answered(self, name: Name, exists: bool, height: int, now: float, block_time: str) -> None:
-        """Note that the book has an account as a node answered it at a height."""
+    def answered(self, name: Name, exists: bool, height: int, now: float, block_time: str) -> bool:
+        """Note that the book has an account as a node answered it at a height.
+
+        Returns
+        -------
+        bool
+            False: the answer may be from before messages that were lost with the snapshot.
+        """
         account = self._held[name]
+        is_later = account.confirm_after is None or height > account.confirm_after
         account.exists = account.exists or exists
         account.height, account.chain_height, account.source = height, height, "node"
-        account.confirmed_at = account.reconciled_at = now
+        account.confirmed_at = now
+        if is_later:
+            account.reconciled_at, account.confirm_after = now, None
+            self._doubts.lift(account_subject(name), "not_reconciled")
         account.block_time = block_time
         account.unplaced = {}
         chain = self._book.chain
         is_isolated = any(chain[ticker].is_isolated for ticker in self.tickers(account))
         self._doubts.set(account_subject(name), "isolated_pool", is_isolated)
+        return is_later
 
     def apply_orders(self, name: Name, orders: Iterable[OrderRow]) -> list[Event]:
         """Replace the open orders of an account."""
@@ -283,9 +315,14 @@ class Accounts:
 
     # -- updates
 
+    def begin(self, name: Name, confirm_after: int | None) -> None:
+        """Know an account that no snapshot had, from its first update on."""
+        account = self._held[name] = WatchedAccount(name)
+        self.await_answer(account, confirm_after)
+
     def apply(self, name: Name, update: AccountUpdate, now: float, block_time: str) -> list[Event]:
         """Apply one update to an account that has had its snapshot."""
-        account = self._held.setdefault(name, WatchedAccount(name))
+        account = self._held[name]
         account.exists = True
         events: list[Event] = []
         says_state = bool(update.positions) or update.usdc_quantums is not None

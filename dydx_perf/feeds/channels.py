@@ -71,6 +71,8 @@ class Channels:
         Which requests the caller carries out.
     tells_trades : bool
         Whether trades are events.
+    confirm_snapshots : bool
+        Whether a snapshot is in doubt until an independent answer agrees.
     """
 
     def __init__(
@@ -82,7 +84,9 @@ class Channels:
         can_fetch: bool,
         can_ask_node: bool,
         tells_trades: bool,
+        confirm_snapshots: bool,
     ) -> None:
+        self._confirm_snapshots = confirm_snapshots
         self._doubts = doubts
         self._tells_trades = tells_trades
         self.accounts = Accounts(book, doubts)
@@ -242,10 +246,19 @@ class Channels:
         known = names_of(subscription, [account.name for account in self.accounts])
         events: list[Event] = []
         for name in dict.fromkeys([*known, *bodies, *orders]):
-            events += self.accounts.apply_body(name, bodies.get(name), floor, now, self.block_time)
+            events += self.accounts.apply_body(
+                name, bodies.get(name), floor, now, self.block_time, confirm_after=self._confirm_after
+            )
             events += self.accounts.apply_orders(name, orders.get(name, []))
             self.reconciler.came(name, now)
         return events
+
+    @property
+    def _confirm_after(self) -> int | None:
+        """Block after which an answer confirms what comes now; None: nothing needs to be confirmed."""
+        if not self._confirm_snapshots:
+            return None
+        return -1 if self.height is None else self.height
 
     def _account_update(
         self,
@@ -263,6 +276,9 @@ class Channels:
         events: list[Event] = []
         for update in updates:
             name = (subscription.address, update.number)
+            if name not in self.accounts:  # a child that its parent's snapshot did not have
+                self.accounts.begin(name, self._confirm_after)
+                self.reconciler.came(name, now)
             events += self.accounts.apply(name, update, now, self.block_time)
             if update.positions or update.usdc_quantums is not None:
                 self.reconciler.changed(name, now)

@@ -33,7 +33,8 @@ class Deadlines:
     pace, pace_after_limit : float
         Between subscribes of different ids: as a rule, and after the venue closed with code 1008.
     verify_after, reconcile_every : float
-        Until a snapshot is first compared with what REST answers, and from then on.
+        Until a snapshot is first compared with what REST answers (and again, where the answer says nothing),
+        and from then on. Answers may be a second old: one that is asked for sooner may say nothing.
     node_after, node_every : float
         Until a node is asked after an account changed, and in any case.
     refresh_book : float
@@ -54,7 +55,7 @@ class Deadlines:
     longest_retry: float = 30.0
     pace: float = 0.0
     pace_after_limit: float = 0.5
-    verify_after: float = 5.0
+    verify_after: float = 2.0
     reconcile_every: float = 60.0
     node_after: float = 1.0
     node_every: float = 30.0

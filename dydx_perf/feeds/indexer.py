@@ -46,6 +46,7 @@ from dydx_perf.feeds.events import (
 from dydx_perf.feeds.hot_path import path_of
 from dydx_perf.feeds.markets import MARKETS
 from dydx_perf.feeds.node import NodePicture
+from dydx_perf.feeds.reconcile import question_of
 from dydx_perf.feeds.subscriptions import (
     BlockHeight,
     OrderBookOf,
@@ -114,6 +115,10 @@ class IndexerSession:
         Whether `Fetch` requests are answered; without them an estimate's bound stays open.
     tells_trades : bool
         Whether trades are events; without, they are checked and dropped.
+    confirm_snapshots : bool
+        Whether an account is in doubt after each snapshot until an independent answer agrees: messages are lost
+        between the venue's reading and registering, and no number shows it. A caller who can neither fetch nor
+        ask a node gets no verdict but "unknown" with it, and without it one that rests on that gap being empty.
     seed : int
         Of the random part of the waits before a new connection.
     """
@@ -130,6 +135,7 @@ class IndexerSession:
         can_ask_node: bool = False,
         can_fetch: bool = True,
         tells_trades: bool = True,
+        confirm_snapshots: bool = True,
         seed: int = 0,
     ) -> None:
         if not isinstance(into, Book):
@@ -146,6 +152,7 @@ class IndexerSession:
             can_fetch=can_fetch,
             can_ask_node=can_ask_node,
             tells_trades=tells_trades,
+            confirm_snapshots=confirm_snapshots,
         )
         self._hot = path_of(into, self._connection, self._channels, drops_trades=not tells_trades)
         self._receive = self._hot.receive
@@ -263,11 +270,20 @@ class IndexerSession:
         return self._take()
 
     def fetched(self, fetch: Fetch, status: int, body: bytes, now: float) -> list[Event]:
-        """Take the answer to a `Fetch`; status 0: there was none."""
+        """Take the answer to a `Fetch`; status 0: there was none.
+
+        Raises
+        ------
+        InputError
+            A session never asks for this path.
+        FrameError
+            The body cannot be read; nothing of it was applied.
+        """
         self._clock(now)
+        question = question_of(fetch)
         try:
             self._out += self._channels.reconciler.fetched(
-                fetch, status, body, now, self._channels.block_time
+                question, status, body, now, self._channels.block_time
             )
         except InputError as refused:
             raise FrameError(refused.allowed, None, refused.argument) from None

@@ -26,7 +26,7 @@ __all__ = ["CROSS_POOL", "NodeAnswers"]
 CROSS_POOL = "pool cross"
 CROSS_FUND = "insurance_fund"
 #: doubts of an account that a node's whole answer settles
-SETTLED = ("not_reconciled", "unknown_market", "unknown_sign", "over_capacity")
+SETTLED = ("unknown_market", "unknown_sign", "over_capacity")
 
 
 class NodeAnswers:
@@ -90,7 +90,8 @@ class NodeAnswers:
             return [*events, *error.crossings], [], known
         events += applied.crossings
         for name, exists in applied.accounts.items():
-            self._accounts.answered(name, exists, height, now, block_time)
+            if not self._accounts.answered(name, exists, height, now, block_time):
+                too_old.append(name)
             for code in SETTLED:
                 self._doubts.lift(account_subject(name), code)
             events.append(AccountSnapshot(*name, height, exists))

@@ -1,21 +1,23 @@
 """Independent answers against what the messages added up to.
 
 The venue registers a subscription after it read the snapshot: what happened between is lost, and no number
-is missing. So a snapshot is compared with REST some seconds later, and every account from time to time. An
-answer that differs puts the account under a doubt; when a second one, a moment later, still differs and is
-not older than what we hold, it takes over. An answer that is behind our messages says nothing.
+is missing. So a snapshot is in doubt until it was compared with REST a moment later, and every account is
+compared from time to time. An answer that differs puts the account under a doubt; when a second one, a
+moment later, still differs and is not older than what we hold, it takes over. An answer that is behind our
+messages says nothing, nor does one of a snapshot that was asked for before it came.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dydx_perf.book import Book
 from dydx_perf.documents import Field
-from dydx_perf.errors import FrameError
+from dydx_perf.errors import FrameError, InputError
 from dydx_perf.feeds.account_messages import AccountBody, OrderRow, read_body, read_orders
 from dydx_perf.feeds.accounts import Accounts, WatchedAccount, account_subject, order_event
 from dydx_perf.feeds.book_rows import held_rows, held_usdc
@@ -27,19 +29,50 @@ from dydx_perf.feeds.rest_paths import MAX_LIMIT, STILL_OPEN, orders_path, subac
 from dydx_perf.feeds.trust import Doubts
 from dydx_perf.observers import Name
 
-__all__ = ["Reconciler"]
+__all__ = ["Question", "Reconciler", "question_of"]
 
-#: between two requests: 80 % of the 100 in 10 seconds that the venue allows
-SPACING = 0.125
-RETRY = 2.0
+#: between two comparisons of two requests each: 80 % of the 100 in 10 seconds that the venue allows
+SPACING = 0.25
+#: after which a question counts as never answered
+GIVEN_UP = 60.0
 #: accounts that a node is asked for at once
 NODE_BATCH = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a path asks for: an account, or the list of its open orders."""
+
+    name: Name
+    is_orders: bool
+
+
+STATE_PATH = re.compile(r"/addresses/([^/?&=]+)/subaccountNumber/([0-9]{1,9})", re.ASCII)
+ORDERS_PATH = re.compile(rf"/orders\?address=([^/?&=]+)&subaccountNumber=([0-9]{{1,9}})&status={OPEN}&limit=1000")
+
+
+def question_of(fetch: Fetch) -> Question:
+    """Return what a session asked with a request.
+
+    Raises
+    ------
+    InputError
+        No session asks for this path.
+    """
+    for pattern, is_orders in ((STATE_PATH, False), (ORDERS_PATH, True)):
+        found = pattern.fullmatch(fetch.path)
+        if found is not None:
+            return Question((found[1], int(found[2])), is_orders)
+    raise InputError(
+        "fetch", fetch.path, "a request of the session: /addresses/…/subaccountNumber/… or /orders?address=…"
+    )
 
 
 @dataclass(slots=True)
 class Check:
     """When an account is compared next, and what is under way."""
 
+    since: float
     due: float
     is_suspect: bool = False
     absent: set[str] = field(default_factory=set)  # orders that the last list did not have
@@ -73,6 +106,7 @@ class Reconciler:
         self._can_fetch = can_fetch
         self._can_ask_node = can_ask_node
         self._checks: dict[Name, Check] = {}
+        self._asked: dict[Name, list[float]] = {}  # when what is not answered was asked
         self._next_fetch = 0.0
         self._asks: dict[Name, str] = {}
         self._ask_due: float | None = None
@@ -83,7 +117,7 @@ class Reconciler:
     def came(self, name: Name, now: float) -> None:
         """Take note that a snapshot of an account came."""
         if self._can_fetch:
-            self._checks[name] = Check(now + self._deadlines.verify_after)
+            self._checks[name] = Check(now, now + self._deadlines.verify_after)
         self.changed(name, now, "snapshot")
         if self._can_ask_node and self._ask_all_due is None:
             self._ask_all_due = now + self._deadlines.node_after
@@ -111,15 +145,18 @@ class Reconciler:
     def tick(self, now: float, is_live: Callable[[Name], bool]) -> list[Event]:
         """Return the requests that are due."""
         requests: list[Event] = []
-        for name, check in self._checks.items():
-            if check.due > now or self._next_fetch > now:
-                continue
+        due = [(name, check) for name, check in self._checks.items() if check.due <= now]
+        for name, check in sorted(due, key=lambda one: one[1].due):
+            if self._next_fetch > now:
+                break
             if not is_live(name):
                 check.due = now + self._deadlines.verify_after
                 continue
             check.due = now + self._deadlines.reconcile_every
             self._next_fetch = max(now, self._next_fetch) + SPACING
             address, number = name
+            asked = self._asked.get(name, [])
+            self._asked[name] = [*(at for at in asked if at > now - GIVEN_UP), now]
             why = "differs" if check.is_suspect else "reconcile"
             requests.append(Fetch(subaccount_path(address, number), why))
             orders = orders_path(address, number, statuses=STILL_OPEN, limit=MAX_LIMIT)
@@ -154,7 +191,9 @@ class Reconciler:
 
     # -- answers
 
-    def fetched(self, fetch: Fetch, status: int, body: bytes, now: float, block_time: str) -> list[Event]:
+    def fetched(
+        self, question: Question, status: int, body: bytes, now: float, block_time: str
+    ) -> list[Event]:
         """Take the answer to a request.
 
         Raises
@@ -162,49 +201,65 @@ class Reconciler:
         FrameError
             A body with status 200 that cannot be read.
         """
-        path, _, query = fetch.path.partition("?")
-        parts = path.strip("/").split("/")
-        if parts[0] == "orders":
-            fields = dict(part.partition("=")[::2] for part in query.split("&"))
-            name = fields["address"], int(fields["subaccountNumber"])
-        else:
-            name = parts[1], int(parts[3])
+        name = question.name
+        asked_at = None if question.is_orders else self._asked_at(name)
         check = self._checks.get(name)
         account = self._accounts.get(name)
         if check is None or account is None:
             return []
         if status not in (200, 404):
-            check.due = min(check.due, now + RETRY)
+            check.due = min(check.due, now + self._deadlines.verify_after)
             return []
         document = decoded(body) if status == 200 else None
-        if parts[0] == "orders":
+        if question.is_orders:
             rows = [] if document is None else read_orders(document, "orders")
             return self._compare_orders(account, check, rows)
         read = None if document is None else read_body(Field("body", document)["subaccount"])
         if read is not None:
             self._accounts.check(read.positions, "body.subaccount")
+        if self._is_behind(account, check, read, asked_at):
+            check.due = min(check.due, now + self._deadlines.verify_after)
+            return []
         return self._compare(account, check, read, now, block_time)
+
+    def _asked_at(self, name: Name) -> float | None:
+        """When the oldest question was asked that is not answered; any other may have been it, and is younger."""
+        asked = self._asked.get(name)
+        if not asked:
+            return None
+        oldest = asked.pop(0)
+        if not asked:
+            del self._asked[name]
+        return oldest
+
+    @staticmethod
+    def _is_behind(
+        account: WatchedAccount, check: Check, body: AccountBody | None, asked_at: float | None
+    ) -> bool:
+        """Whether an answer may lack what our messages told, or what was lost with the snapshot."""
+        theirs = -1 if body is None or body.updated_height is None else body.updated_height
+        if theirs < account.event_height:
+            return True
+        if account.confirm_after is None:
+            return False
+        if asked_at is None or asked_at <= check.since:
+            return True
+        return body is not None and body.height is not None and body.height <= account.confirm_after
 
     def _compare(
         self, account: WatchedAccount, check: Check, body: AccountBody | None, now: float, block_time: str
     ) -> list[Event]:
-        subject = account_subject(account.name)
-        theirs = -1 if body is None or body.updated_height is None else body.updated_height
-        if theirs < account.event_height:
-            check.due = min(check.due, now + RETRY)  # a replica that is behind
-            return []
         events: list[Event] = []
         if not self._differs(account, body, now, block_time):
             check.is_suspect = False
             if body is not None and body.usdc_quantums != held_usdc(self._book, account.name):
                 events = self._accounts.settle(account.name, body)
             self._accounts.confirm(account.name, body, now, block_time)
-            self._doubts.lift(subject, "not_reconciled")
             return events
         if not check.is_suspect:
             check.is_suspect = True
             check.due = now + self._deadlines.settle
-            self._doubts.raise_(subject, "not_reconciled")
+            self._doubts.raise_(account_subject(account.name), "not_reconciled")
             return []
         check.is_suspect = False
         events = self._accounts.apply_body(account.name, body, None, now, block_time)

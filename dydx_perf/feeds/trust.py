@@ -31,7 +31,7 @@ DOUBTS = {
     "unknown_market": "a position is in a market that is not known",
     "no_price": "it has no oracle price",
     "unverified_protocol": "the chain runs a version whose arithmetic was not verified",
-    "not_reconciled": "the source's answer to a question differs from what its messages added up to",
+    "not_reconciled": "no independent answer agrees yet with what the source's messages added up to",
     "unknown_sign": "the sign of its balance is not known until a query answers",
     "over_capacity": "the book has no room for it",
 }
