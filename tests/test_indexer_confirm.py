@@ -180,8 +180,11 @@ def test_who_cannot_fetch_chooses_otherwise_in_words():
 def test_many_accounts_are_all_compared_within_the_venues_limit():
     """At most 80 requests in 10 seconds, and none waits for the second turn of another."""
     numbers = range(60)
-    wire = Wire(*(SubaccountOf(OWNER, number) for number in numbers), keeps_prices=True)
+    wire = Wire(
+        *(SubaccountOf(OWNER, number) for number in numbers), keeps_prices=True, confirm_snapshots=True
+    )
     wire.start()
+    wire.heights()
     for number in numbers:
         wire.subscribed("v4_subaccounts", f"{OWNER}/{number}", snapshot(number))
     times = {}

@@ -141,7 +141,7 @@ async def until(holds: Callable[[], Any], seconds: float = 10.0) -> None:
 
 
 def settings(websocket: str, rest: str = "http://127.0.0.1:9/v4", **more: Any) -> Config:
-    """Settings of a test: quick to give up, quick to come back."""
+    """Settings of a test: quick to give up, quick to come back; snapshots are trusted without REST."""
     flags = {
         "network": "own",
         "accounts": [f"{ACCOUNT}/0"],
@@ -150,6 +150,7 @@ def settings(websocket: str, rest: str = "http://127.0.0.1:9/v4", **more: Any) -
         "liveness.connect_timeout": 2.0,
         "liveness.first_delay": 0.01,
         "liveness.longest_delay": 0.05,
+        "liveness.confirm_snapshots": False,
         "liveness.pulse": 60.0,
         "liveness.halt": 60.0,
         "liveness.oracle_silence": 60.0,

@@ -231,7 +231,7 @@ class Accounts:
         return events + self._write(account, usdc, sizes)
 
     def await_answer(self, account: WatchedAccount, confirm_after: int | None) -> None:
-        """Put an account under a doubt until an answer of a later block than this agrees; None: under none."""
+        """Put an account under a doubt until an answer of a later block than this agrees; None: none."""
         account.confirm_after = None if confirm_after is None else max(confirm_after, account.floor)
         if confirm_after is not None:
             self.doubt(account.name, "not_reconciled")

@@ -116,9 +116,10 @@ class IndexerSession:
     tells_trades : bool
         Whether trades are events; without, they are checked and dropped.
     confirm_snapshots : bool
-        Whether an account is in doubt after each snapshot until an independent answer agrees: messages are lost
-        between the venue's reading and registering, and no number shows it. A caller who can neither fetch nor
-        ask a node gets no verdict but "unknown" with it, and without it one that rests on that gap being empty.
+        Whether an account is in doubt after each snapshot until an independent answer agrees: messages are
+        lost between the venue's reading and registering, and no number shows it. A caller who can neither
+        fetch nor ask a node gets no verdict but "unknown" with it; without it, one that takes that gap for
+        empty.
     seed : int
         Of the random part of the waits before a new connection.
     """

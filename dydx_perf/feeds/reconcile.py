@@ -48,7 +48,9 @@ class Question:
 
 
 STATE_PATH = re.compile(r"/addresses/([^/?&=]+)/subaccountNumber/([0-9]{1,9})", re.ASCII)
-ORDERS_PATH = re.compile(rf"/orders\?address=([^/?&=]+)&subaccountNumber=([0-9]{{1,9}})&status={OPEN}&limit=1000")
+ORDERS_PATH = re.compile(
+    rf"/orders\?address=([^/?&=]+)&subaccountNumber=([0-9]{{1,9}})&status={OPEN}&limit=1000"
+)
 
 
 def question_of(fetch: Fetch) -> Question:
@@ -223,7 +225,7 @@ class Reconciler:
         return self._compare(account, check, read, now, block_time)
 
     def _asked_at(self, name: Name) -> float | None:
-        """When the oldest question was asked that is not answered; any other may have been it, and is younger."""
+        """When the oldest question without an answer was asked: no answer is taken for a younger one's."""
         asked = self._asked.get(name)
         if not asked:
             return None

@@ -125,7 +125,7 @@ async def test_the_service_starts_answers_and_stops_when_asked(number: signal.Si
     async with serve(Playback.of_frames(fall()), pace="unpaced") as server:
         arguments = ["--network", "own", "--account", f"{ACCOUNT}/0", "--port", "0"]
         arguments += ["--set", f"indexer.websocket={server.websocket}"]
-        arguments += ["--set", f"indexer.rest={server.rest}"]
+        arguments += ["--set", f"indexer.rest={server.rest}", "--set", "liveness.confirm_snapshots=false"]
         async with called("serve", *arguments) as process, aiohttp.ClientSession() as client:
             base = (await line_with(process.stdout, "answering at")).rpartition(" ")[2]
             async with asyncio.timeout(30.0):

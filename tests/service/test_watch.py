@@ -180,7 +180,7 @@ async def test_a_silent_server_is_left_and_another_connection_made(transport: st
 
 
 async def test_rest_that_is_down_keeps_the_account_honest_and_the_service_alive() -> None:
-    """Without a comparison the bound stays open; what came over the socket stands."""
+    """Without a comparison nothing is safe and the bound stays open; what came over the socket stands."""
 
     async def down(request: web.Request) -> web.Response:
         return web.Response(status=502, text="<html>bad gateway</html>", content_type="text/html")
@@ -189,20 +189,29 @@ async def test_rest_that_is_down_keeps_the_account_honest_and_the_service_alive(
         http_server(web.get("/v4/{path:.*}", down)) as place,
         serve(Playback.of_frames(fall()), pace="stepwise") as server,
     ):
-        chosen = settings(server.websocket, f"http://{place}/v4", liveness__verify_after=0.01)
+        chosen = settings(
+            server.websocket,
+            f"http://{place}/v4",
+            liveness__verify_after=0.01,
+            liveness__confirm_snapshots=True,
+        )
         watch = Watch(chosen)
         async with running(watch):
-            await played(server, watch)
-            await until(lambda: watch.rest_statistics.failures >= 4)
-            assert is_whole(watch)
-            bound = watch.risk(*NAME).bound
-            assert bound is not None
-            assert bound.quote_quantums is None
+            await subscribed(server)
+            await server.advance(1_000)
+            await until(lambda: watch.rest_statistics.failures >= 4 and watch.height == 106)
+            said = watch.risk(*NAME)
+            assert (said.verdict, said.doubts) == ("unknown", ("not_reconciled",))
+            assert said.risk is not None
+            assert said.risk.net_collateral == 460_000_000
+            assert said.bound is not None
+            assert said.bound.quote_quantums is None
 
 
-async def test_rest_that_agrees_closes_the_bound() -> None:
-    """A comparison is made some time after the snapshot, and what it says is recorded."""
-    body = json.dumps({"subaccount": json.loads(fall()[4].data)["contents"]["subaccount"]}).encode()
+async def test_rest_that_agrees_makes_the_account_safe_and_closes_the_bound() -> None:
+    """The service asks some time after the snapshot; until a later block's answer agrees, nothing is safe."""
+    held = json.loads(fall()[4].data)["contents"]["subaccount"]
+    body = json.dumps({"subaccount": {**held, "latestProcessedBlockHeight": "110"}}).encode()
     paths = [
         (f"/addresses/{ACCOUNT}/subaccountNumber/0", body),
         (
@@ -212,16 +221,29 @@ async def test_rest_that_agrees_closes_the_bound() -> None:
     ]
     rest = [Frame(int(450e6), "rest", 0, path, b"", content, 200) for path, content in paths]
     async with serve(Playback.of_frames([*fall()[:8], *rest]), pace="stepwise") as server:
-        watch = Watch(settings(server.websocket, server.rest, liveness__verify_after=0.01))
+        chosen = settings(
+            server.websocket,
+            server.rest,
+            liveness__verify_after=0.01,
+            liveness__confirm_snapshots=True,
+        )
+        watch = Watch(chosen)
+        told: set[tuple[str, bool]] = set()
+
+        def note(_: Event) -> None:
+            risk = watch.risk(*NAME)
+            told.add((risk.verdict, risk.bound is not None and risk.bound.quote_quantums is not None))
+
+        watch.on_event(note)
         async with running(watch):
             await subscribed(server)
             await server.advance(1_000)
-
-            def is_bounded() -> bool:
-                bound = watch.risk(*NAME).bound
-                return bound is not None and bound.quote_quantums is not None
-
-            await until(is_bounded)
+            await until(lambda: watch.risk(*NAME).verdict == "safe")
+            bound = watch.risk(*NAME).bound
+            assert bound is not None
+            assert bound.quote_quantums is not None
+    assert ("unknown", False) in told
+    assert ("safe", False) not in told
 
 
 @BOTH
