@@ -42,6 +42,7 @@ class Ours:
             into=self.book,
             batched=False,
             can_fetch=False,
+            confirm_snapshots=False,
             tells_trades=False,
         )
 

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from dydx_perf.book import Book
 from dydx_perf.errors import FrameError, InputError, ObserverError, StaleError
@@ -56,40 +54,14 @@ from dydx_perf.feeds.subscriptions import (
     distinct,
     key_of,
 )
-from dydx_perf.feeds.trust import Bound, Doubts, WatchedRisk
+from dydx_perf.feeds.trust import Bound, Comparison, Doubts, WatchedRisk
 from dydx_perf.observers import Name
 from dydx_perf.orderbook import OrderBook
-
-if TYPE_CHECKING:
-    from dydx_perf.explain import Explanation
 
 __all__ = ["Comparison", "IndexerSession"]
 
 FEED, CHAIN = "feed", "chain"
 AGES_PER_CHECK = 20  # a price is noticed by at most this share of its allowed age too late
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What is known of an account from all sides, of one moment.
-
-    Attributes
-    ----------
-    watched : WatchedRisk
-        Our figures, and what is in doubt of them.
-    explanation : Explanation
-        Chain, indexer and web app from the same inputs, each difference with its reason.
-    equity, free_collateral : Decimal or None
-        What the indexer itself said last, in USDC; it never tells them but in a whole answer.
-    reported_height : int or None
-        Block of that answer.
-    """
-
-    watched: WatchedRisk
-    explanation: Explanation
-    equity: Decimal | None
-    free_collateral: Decimal | None
-    reported_height: int | None
 
 
 class IndexerSession:

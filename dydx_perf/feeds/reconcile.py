@@ -49,7 +49,9 @@ class Question:
 
 STATE_PATH = re.compile(r"/addresses/([^/?&=]+)/subaccountNumber/([0-9]{1,9})", re.ASCII)
 ORDERS_PATH = re.compile(
-    rf"/orders\?address=([^/?&=]+)&subaccountNumber=([0-9]{{1,9}})&status={OPEN}&limit=1000"
+    r"/orders\?address=([^/?&=]+)&subaccountNumber=([0-9]{1,9})"
+    rf"&status={','.join(STILL_OPEN)}&limit={MAX_LIMIT}",
+    re.ASCII,
 )
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from decimal import Decimal
+from typing import TYPE_CHECKING, Literal
 
 from dydx_perf.feeds.events import TrustChanged
 from dydx_perf.kernel import Risk
 
-__all__ = ["DOUBTS", "NOTICES", "Bound", "Doubts", "Verdict", "WatchedRisk"]
+if TYPE_CHECKING:
+    from dydx_perf.explain import Explanation
+
+__all__ = ["DOUBTS", "NOTICES", "Bound", "Comparison", "Doubts", "Verdict", "WatchedRisk"]
 
 Verdict = Literal["safe", "liquidatable", "unknown"]
 
@@ -99,6 +103,29 @@ class WatchedRisk:
         if self.risk is None or self.doubts:
             return "unknown"
         return "liquidatable" if self.risk.is_liquidatable else "safe"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What is known of an account from all sides, of one moment.
+
+    Attributes
+    ----------
+    watched : WatchedRisk
+        Our figures, and what is in doubt of them.
+    explanation : Explanation
+        Chain, indexer and web app from the same inputs, each difference with its reason.
+    equity, free_collateral : Decimal or None
+        What the indexer itself said last, in USDC; it never tells them but in a whole answer.
+    reported_height : int or None
+        Block of that answer.
+    """
+
+    watched: WatchedRisk
+    explanation: Explanation
+    equity: Decimal | None
+    free_collateral: Decimal | None
+    reported_height: int | None
 
 
 class Doubts:
