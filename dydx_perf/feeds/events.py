@@ -207,7 +207,8 @@ class FillSeen:
     size, price, fee : Decimal
         Coins above zero, USDC for one coin, USDC (below zero: a rebate).
     kind : str
-        "LIMIT", "LIQUIDATED", "LIQUIDATION", "DELEVERAGED", "OFFSETTING", "TWAP_SUBORDER".
+        "LIMIT", "LIQUIDATED", "LIQUIDATION", "DELEVERAGED", "OFFSETTING", "TWAP_SUBORDER". A node's stream
+        tells no fee, and of a deleveraging no price: that is a `LiquidationSeen` of both sides, and no fill.
     """
 
     address: str
@@ -235,12 +236,12 @@ class TransferSeen:
 
 @dataclass(frozen=True, slots=True)
 class LiquidationSeen:
-    """The chain liquidated or deleveraged a watched account.
+    """The chain liquidated or deleveraged a watched account, or closed it against one that it deleveraged.
 
     Attributes
     ----------
     kind : str
-        "liquidation" or "deleveraging".
+        "liquidation", "deleveraging", or "offsetting": the other side of a deleveraging, picked by the chain.
     base_quantums : int
         Size of the fill, above zero.
     """

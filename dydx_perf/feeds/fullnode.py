@@ -45,7 +45,7 @@ from dydx_perf.feeds.events import (
     Send,
     Subscribed,
 )
-from dydx_perf.feeds.node import Applied, NodePicture
+from dydx_perf.feeds.node import OTHER_MARKET, Applied, NodePicture
 from dydx_perf.feeds.node_fills import NodeFills
 from dydx_perf.feeds.node_stream import (
     NodeDeadlines,
@@ -54,6 +54,7 @@ from dydx_perf.feeds.node_stream import (
     check_updates,
     is_time,
 )
+from dydx_perf.feeds.pools import CROSS_POOL, Pools
 from dydx_perf.feeds.streamed_accounts import StreamedAccount, StreamedAccounts
 from dydx_perf.feeds.trust import Bound, Doubts, WatchedRisk
 from dydx_perf.observers import Name
@@ -64,7 +65,7 @@ __all__ = ["FullNodeSession", "StreamedAccount"]
 FEED, CHAIN = "feed", "chain"
 FINAL = 7  # exec_mode of what the chain has decided
 HOUR = 3600
-PARAMETER_NOTICES = {"FINAL_SETTLEMENT": "final_settlement", "ACTIVE": ""}
+FINAL_SETTLEMENT = "FINAL_SETTLEMENT"
 
 
 class FullNodeSession:
@@ -126,9 +127,13 @@ class FullNodeSession:
         self._picture_height = -1
         self._picture_at = -math.inf
         self._ask_all_at = -math.inf
+        self._pools = Pools(into.chain, self.doubts)
+        self._told: dict[str, Mapping[str, tuple[Any, Any]]] = {}  # changes pointed out last, by ticker
+        self._notices: dict[str, float] = {}  # until when, by ticker
         self.doubts.raise_(FEED, "disconnected")
         for name in self._accounts:
             self.doubts.raise_(account_subject(name), "no_snapshot")
+        self._note_states()
         self.doubts.changes()  # what a new session doubts is no change
 
     # -- the connection
@@ -209,6 +214,7 @@ class FullNodeSession:
         if self._phase == "waiting":
             self._go_live(now)
         self._apply(updates, now)
+        self._pools.watch(self._height)
         self._watch(now)
         return self._take()
 
@@ -226,7 +232,7 @@ class FullNodeSession:
             return self._now
         if self._phase == "closed":
             return None
-        due = [self._heard_at + self._deadlines.silence]
+        due = [self._heard_at + self._deadlines.silence, *self._notices.values()]
         if self._phase == "live":
             due.append(self._ask_all_at)
             if self._accounts.ask_at is not None:
@@ -288,6 +294,8 @@ class FullNodeSession:
                 self._out += self._accounts.update(height, is_snapshot, records, now)
             elif body == PRICE_UPDATE and (mode == FINAL or is_snapshot):
                 self._price(height, records[0], prices)
+        if any(body == SUBACCOUNT_UPDATE for _, _, body, *_ in updates):
+            self._note_pools()
         if prices:
             height = self._height or 0
             self._writer.write(lambda: self._book.apply_block(price_integers=prices, height=height))
@@ -365,6 +373,7 @@ class FullNodeSession:
         self._clock(now)
         if picture.version is not None:
             self.doubts.set(CHAIN, "unverified_protocol", not is_verified_version(picture.version))
+        self._pools.take(picture)
         if picture.height is None:
             return self._take()
         height = picture.height
@@ -380,42 +389,44 @@ class FullNodeSession:
         for name, error in applied.failures.items():
             self._accounts.refused(name, error, now)
         if picture.has_markets:
+            for market in self._book.chain:
+                is_other = applied.refused.get(market.ticker) == OTHER_MARKET
+                self.doubts.set(market_subject(market.ticker), "unknown_market", is_other)
             self._picture_height, self._picture_at = height, now
-        self._gate(picture, names, height)
+        self._note_states()
+        self._pools.watch(max(height, self._height or 0))
         self._compare_heights(height)
         return self._take()
 
     def _note_markets(self, applied: Applied) -> None:
-        for ticker in applied.refused:
-            if ticker not in self._priced:
+        """Put in doubt what of a market could not be taken over, and point out what changed, once."""
+        for ticker, reason in applied.refused.items():
+            if reason != OTHER_MARKET and ticker not in self._priced:
                 self.doubts.raise_(market_subject(ticker), "no_price")
         for ticker, changes in applied.changes.items():
+            if self._told.get(ticker) == changes:
+                continue  # of what the book cannot have: it was pointed out
+            self._told[ticker] = changes
+            self._notices[ticker] = self._now + self._deadlines.notice
             self.doubts.raise_(market_subject(ticker), "parameters_changed")
             self._out.append(MarketChanged(ticker, changes))
-            if "status" in changes:
-                status = changes["status"][1]
-                notice = PARAMETER_NOTICES.get(status, "not_active")
-                if notice:
-                    self.doubts.raise_(market_subject(ticker), notice)
 
-    def _gate(self, picture: NodePicture, names: Iterable[Name], height: int) -> None:
-        """Point out accounts whose collateral pool lets nothing out."""
-        chain = self._book.chain
-        for name in names:
-            held = [ticker for ticker, (size, _) in held_rows(self._book, name).items() if size]
-            isolated = next((chain[ticker] for ticker in held if chain[ticker].is_isolated), None)
-            pools = [
-                gate
-                for perpetual, gate in picture.gates.items()
-                if perpetual in chain
-                and (
-                    chain[perpetual] is isolated if isolated is not None else not chain[perpetual].is_isolated
-                )
-            ]
-            if pools:
-                blocked = any(gate.is_blocked(height) for gate in pools)
-                self.doubts.set(account_subject(name), "withdrawals_blocked", blocked)
-            self.doubts.set(account_subject(name), "isolated_pool", isolated is not None)
+    def _note_states(self) -> None:
+        """Point out markets and accounts by the state that they are in now."""
+        for market in self._book.chain:
+            subject, status = market_subject(market.ticker), market.status
+            self.doubts.set(subject, "final_settlement", status == FINAL_SETTLEMENT)
+            self.doubts.set(subject, "not_active", status not in ("ACTIVE", FINAL_SETTLEMENT))
+        self._note_pools()
+
+    def _note_pools(self) -> None:
+        for name in self._accounts:
+            pool = self._pools.pool_of(self._held(name))
+            self.doubts.set(account_subject(name), "isolated_pool", pool != CROSS_POOL)
+
+    def _held(self, name: Name) -> list[str]:
+        """Return the tickers of an account's positions in the book."""
+        return [ticker for ticker, (size, _) in held_rows(self._book, name).items() if size]
 
     # -- figures
 
@@ -449,7 +460,7 @@ class FullNodeSession:
         if account is None or name not in self._book:
             codes = doubts if account is not None else ("no_snapshot", *doubts)
             return WatchedRisk(address, number, None, codes, (), None, None, "estimate")
-        tickers = [ticker for ticker, (size, _) in held_rows(self._book, name).items() if size]
+        tickers = self._held(name)
         subjects = [*own, *map(market_subject, tickers)]
         doubts = self.doubts.of(subjects)
         if not self._priced.issuperset(tickers):
@@ -461,12 +472,21 @@ class FullNodeSession:
             number,
             risk,
             tuple(dict.fromkeys(doubts)),
-            self.doubts.notices_of(subjects),
+            self._notices_of(subjects, tickers, risk.nc),
             risk.height,
             now - account.confirmed_at,
             "chain" if is_exact else "estimate" if risk.basis == "chain" else risk.basis,
             None if is_exact else self._bound(account, bool(tickers)),
         )
+
+    def _notices_of(self, subjects: list[str], tickers: list[str], net_collateral: int) -> tuple[str, ...]:
+        found = list(self.doubts.notices_of([*subjects, self._pools.pool_of(tickers)]))
+        if tickers and self._pools.is_fund_low(tickers, net_collateral):
+            found.append("insurance_fund_low")
+        chain = self._book.chain
+        if self._books and any(chain[ticker].clob_pair_id not in self._books for ticker in tickers):
+            found.append("fills_not_seen")
+        return tuple(found)
 
     def _is_current(self, tickers: Iterable[str]) -> bool:
         """Whether the funding indices are of the block of the prices: then all of a risk is of one height."""
@@ -492,7 +512,10 @@ class FullNodeSession:
         self._now = now
 
     def _watch(self, now: float) -> None:
-        """Do what time decides: the halted chain, and questions."""
+        """Do what time decides: notices that end, the halted chain, and questions."""
+        for ticker in [ticker for ticker, until in self._notices.items() if until <= now]:
+            del self._notices[ticker]
+            self.doubts.lift(market_subject(ticker), "parameters_changed")
         if self._phase == "closed":
             return
         self.doubts.set(CHAIN, "halted_chain", now >= self._block_at + self._deadlines.halt)

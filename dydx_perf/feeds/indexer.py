@@ -389,8 +389,8 @@ class IndexerSession:
         risk = None if account.unplaced or name not in self._book else self._book[name]
         notices = [*self.doubts.notices_of(own), *self._pricing.doubts.notices_of(markets)]
         node = self._channels.node
-        notices += self.doubts.notices_of([node.pool_of(tickers)])
-        if risk is not None and tickers and node.is_fund_low(tickers, risk.nc):
+        notices += self.doubts.notices_of([node.pools.pool_of(tickers)])
+        if risk is not None and tickers and node.pools.is_fund_low(tickers, risk.nc):
             notices.append("insurance_fund_low")
         basis = "estimate" if risk is None else risk.basis
         return WatchedRisk(

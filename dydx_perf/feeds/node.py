@@ -49,6 +49,8 @@ BODIES = {
 MARKETS = ("perpetuals", "liquidity_tiers", "market_prices", "clob_pairs")
 TIER = ("initial_margin_ppm", "maintenance_fraction_ppm")
 CAPS = ("open_interest_lower_cap", "open_interest_upper_cap")
+#: why a market is refused whole
+OTHER_MARKET = "the book has another perpetual, order book or units by that name"
 #: of a market, what a feed cannot change while the chain runs on, and an operator should hear of
 FIXED = (
     "atomic_resolution",
@@ -86,7 +88,8 @@ class Applied:
     new_markets : tuple of str
         Tickers that the book's chain did not have, and has now.
     changes : mapping of ticker to mapping of name to (before, after)
-        Parameters that were another in the book; of tier and caps the new ones hold now.
+        Parameters that were another in the book. The new ones hold now, but for `price_exponent` (prices are
+        counted in the book's own, exactly or not at all) and `default_funding_ppm` (no risk has it).
     refused : mapping of ticker to the reason
         Markets of which something stands as it stood.
     failures : mapping of (address, number) to the error
@@ -425,7 +428,7 @@ class NodePicture:
         both = [market for market in theirs if _same(market, book.chain)]
         for market in theirs:
             if market not in both:
-                refused.setdefault(market.ticker, "the book has another perpetual, or units, by that name")
+                refused.setdefault(market.ticker, OTHER_MARKET)
         for ticker in theirs.without_price:
             refused[ticker] = "it has no oracle price"
         for market in both:
@@ -442,6 +445,8 @@ class NodePicture:
                 refused[market.ticker] = (
                     f"its price has the exponent {market.price_exponent}, the book's {ours.price_exponent}"
                 )
+        for market in both:
+            _take_over(market, book.chain[market.ticker])
         return book.apply_block(
             price_integers=prices,
             funding_indices={market.ticker: market.funding_index for market in both},
@@ -537,8 +542,23 @@ def _same(market: Market, chain: Chain) -> bool:
     return (
         market.ticker in chain
         and chain[market.ticker].perpetual_id == market.perpetual_id
+        and chain[market.ticker].clob_pair_id == market.clob_pair_id
         and chain[market.ticker].atomic_resolution == market.atomic_resolution
     )
+
+
+def _take_over(market: Market, ours: Market) -> None:
+    """Give our market what no block input carries: its type, and what its order book may have changed."""
+    if market.is_isolated != ours.is_isolated:
+        ours.set_market_type("isolated" if market.is_isolated else "cross")
+    if market.clob_pair != ours.clob_pair:
+        pair = market.clob_pair
+        ours.set_order_book(
+            step_base_quantums=pair.step_base_quantums,
+            subticks_per_tick=pair.subticks_per_tick,
+            quantum_conversion_exponent=pair.quantum_conversion_exponent,
+            status=pair.status,
+        )
 
 
 def _copied(market: Market, height: int | None) -> Market:

@@ -16,15 +16,13 @@ from dydx_perf.errors import ObserverError
 from dydx_perf.feeds.accounts import Accounts, account_subject, market_subject
 from dydx_perf.feeds.events import AccountSnapshot, Event, MarketChanged
 from dydx_perf.feeds.markets import MarketFeed
-from dydx_perf.feeds.node import Gate, NodePicture
+from dydx_perf.feeds.node import NodePicture
+from dydx_perf.feeds.pools import Pools
 from dydx_perf.feeds.trust import Doubts
 from dydx_perf.observers import Name
 
-__all__ = ["CROSS_POOL", "NodeAnswers"]
+__all__ = ["NodeAnswers"]
 
-#: subject of notices about the collateral pool of all cross markets
-CROSS_POOL = "pool cross"
-CROSS_FUND = "insurance_fund"
 #: doubts of an account that a node's whole answer settles
 SETTLED = ("unknown_market", "unknown_sign", "over_capacity")
 
@@ -47,8 +45,7 @@ class NodeAnswers:
         self.markets = markets
         self.height: int | None = None
         self.version: str | None = None
-        self.gates: dict[str, Gate] = {}
-        self.funds: dict[str, int] = {}
+        self.pools = Pools(book.chain, doubts)
 
     def seen(self, height: int | None, version: str | None) -> None:
         """Note a node's newest block, and its version; None: it did not say."""
@@ -72,8 +69,8 @@ class NodeAnswers:
         """
         height = picture.height
         self.seen(height, picture.version)
-        self.funds.update(picture.funds)
         if height is None:
+            self.pools.take(picture)
             return [], [], []  # of no known block: it can confirm nothing
         events: list[Event] = []
         known = [name for name in picture.accounts if name in self._accounts]
@@ -97,8 +94,7 @@ class NodeAnswers:
             events.append(AccountSnapshot(*name, height, exists))
         if picture.has_markets:
             events += self._markets_answered(applied.refused, applied.changes, height, now)
-        for perpetual_id, gate in picture.gates.items():
-            self.gates[self._pool(perpetual_id)] = gate
+        self.pools.take(picture)
         return events, list(applied.new_markets), too_old
 
     def _markets_answered(
@@ -150,34 +146,7 @@ class NodeAnswers:
             self._accounts.observer_errors.append(error)
             return list(error.crossings)
 
-    # -- pools
-
-    def _pool(self, perpetual_id: int) -> str:
-        chain = self._book.chain
-        if perpetual_id in chain and chain[perpetual_id].is_isolated:
-            return market_subject(chain[perpetual_id].ticker)
-        return CROSS_POOL
-
     def watch(self, height: int | None) -> None:
         """Notice pools whose withdrawals are blocked at the chain's present height."""
         heights = [one for one in (height, self.height) if one is not None]
-        for subject, gate in self.gates.items():
-            is_blocked = bool(heights) and gate.is_blocked(max(heights))
-            self._doubts.set(subject, "withdrawals_blocked", is_blocked)
-
-    def pool_of(self, tickers: Iterable[str]) -> str:
-        """Return the subject of the collateral pool of an account that holds these."""
-        chain = self._book.chain
-        for ticker in tickers:
-            if ticker in chain and chain[ticker].is_isolated:
-                return market_subject(ticker)
-        return CROSS_POOL
-
-    def is_fund_low(self, tickers: Iterable[str], net_collateral: int) -> bool:
-        """Whether the insurance fund behind these cannot pay a deficit; one that is empty cannot pay any."""
-        pool = self.pool_of(tickers)
-        fund = CROSS_FUND
-        if pool != CROSS_POOL:
-            fund += f":{self._book.chain[pool.removeprefix('market ')].perpetual_id}"
-        amount = self.funds.get(fund)
-        return amount is not None and amount < max(1, -net_collateral)
+        self.pools.watch(max(heights, default=None))

@@ -166,4 +166,7 @@ class NodeFills:
         events: list[Event] = []
         if filled and (self._every or self._is_watched(match[2])):
             events.append(LiquidationSeen(match[2][0], match[2][1], ticker, "deleveraging", filled, height))
+        for _, other, amount in fills:
+            if amount and self._is_watched(other):
+                events.append(LiquidationSeen(other[0], other[1], ticker, "offsetting", amount, height))
         return events

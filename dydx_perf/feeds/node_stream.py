@@ -60,6 +60,8 @@ class NodeDeadlines:
         Blocks that this node may be behind another source.
     ask_again : float
         Until a question to a node that nobody answered is asked again.
+    notice : float
+        How long a changed parameter is pointed out.
     node_every : float
         Between questions about all accounts and markets.
     retry, longest_retry : float
@@ -71,6 +73,7 @@ class NodeDeadlines:
     lag_blocks: int = 3
     ask_again: float = 5.0
     node_every: float = 30.0
+    notice: float = 3600.0
     retry: float = 0.5
     longest_retry: float = 30.0
 

@@ -48,6 +48,7 @@ NOTICES = {
     "withdrawals_blocked": "the chain blocks withdrawals and transfers of its collateral pool",
     "insurance_fund_low": "the insurance fund of its market cannot pay what is at stake",
     "isolated_pool": "its collateral lies in the pool of an isolated market",
+    "fills_not_seen": "fills and liquidations of a market that it holds are not among what is subscribed to",
 }
 
 
