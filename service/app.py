@@ -18,6 +18,7 @@ from dydx_perf.service import answers
 from dydx_perf.service.broadcast import Reader
 from dydx_perf.service.config import SUBACCOUNTS, Api
 from dydx_perf.service.metrics import CONTENT_TYPE, Metrics
+from dydx_perf.service.proof import proof_answer
 from dydx_perf.service.watch import Watch
 
 __all__ = ["Application", "serve"]
@@ -46,6 +47,7 @@ class Application:
             web.get("/v1/subaccounts/{address}/{number}/risk", self.risk),
             web.get("/v1/subaccounts/{address}/{number}/explain", self.explain),
             web.get("/v1/markets", self.markets),
+            web.get("/v1/proof", self.proof),
             web.get("/v1/stream", self.stream),
         ]
 
@@ -98,6 +100,10 @@ class Application:
                 ],
             )
         )
+
+    async def proof(self, request: web.Request) -> web.Response:
+        """Return how the liquidations that were seen had been shown before they came."""
+        return _json(proof_answer(self._watch.proof))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send the state of every account, then each risk event in order."""

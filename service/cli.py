@@ -22,7 +22,9 @@ from rich.console import Console
 
 import dydx_perf
 from dydx_perf.errors import ConfigError, DydxPerfError, FeedError
-from dydx_perf.service import app
+from dydx_perf.feeds.trust import WatchedRisk
+from dydx_perf.recording import RecordingReader
+from dydx_perf.service import app, offline
 from dydx_perf.service.config import Config, load
 from dydx_perf.service.playback import Playback
 from dydx_perf.service.recorder import recorder
@@ -30,6 +32,7 @@ from dydx_perf.service.replay import Pace, ReplayServer
 from dydx_perf.service.replay import serve as serve_replay
 from dydx_perf.service.screen import Screen, shown
 from dydx_perf.service.watch import Watch
+from dydx_perf.units import quote_quantums_to_usdc
 
 __all__ = ["main"]
 
@@ -157,7 +160,11 @@ def replay(
     port: Annotated[int, typer.Option(min=0, max=65_535, help="0: any port that is free.")] = 8_601,
     node_port: Annotated[int, typer.Option(min=0, max=65_535, help="Of gRPC.")] = 8_602,
 ) -> None:
-    """Say what a recording holds, or play it back as the venue: WebSocket, REST and gRPC."""
+    """Run a recording through sessions and print where it ends, or play it back as the venue.
+
+    Without --serve nothing is opened: as fast as it goes, without a socket. With it a WebSocket, REST and
+    gRPC answer on loopback as the venue did.
+    """
     if unpaced and stepwise:
         raise ConfigError("--stepwise", True, "one of --unpaced and --stepwise")
     with contextlib.ExitStack() as stack:
@@ -166,7 +173,9 @@ def replay(
             path = stack.enter_context(as_file(files("dydx_perf.data") / SAMPLE))
         playback = _playback(path)
         _describe(path, playback)
-        if serve:
+        if not serve:
+            _print_outcome(path)
+        else:
             pace: Pace = "unpaced" if unpaced else "stepwise" if stepwise else "recorded"
             _run(_replay(playback, pace, speed, port, node_port))
 
@@ -275,6 +284,31 @@ def _describe(path: Path, playback: Playback) -> None:
         print(f"  {channel}: {', '.join(name for name in names if name) or 'all'}")
     for damage in playback.damage:
         print(f"  damaged: {damage}")
+
+
+def _print_outcome(path: Path) -> None:
+    """Run a recording and print where each account ends."""
+    with RecordingReader(path, resynchronise=True) as reader:
+        outcome = offline.run(reader)
+    print(
+        f"run in {outcome.took:.2f} s ({outcome.frames / max(outcome.took, 1e-9):,.0f} frames/s): "
+        f"{outcome.frames:,} frames, {outcome.refused:,} refused, {outcome.crossings:,} crossings"
+    )
+    for risk in outcome.risks:
+        print(f"  {risk.address}/{risk.number}: {_figures(risk)}")
+    counts = ", ".join(f"{count} {name}" for name, count in outcome.proof.counts.items() if count)
+    print(f"  liquidations: {counts or 'none'}")
+
+
+def _figures(risk: WatchedRisk) -> str:
+    why = f" ({', '.join(risk.doubts)})" if risk.doubts else ""
+    if risk.risk is None:
+        return f"{risk.verdict}{why}"
+    equity, distance = (quote_quantums_to_usdc(one) for one in (risk.risk.net_collateral, risk.risk.distance))
+    return (
+        f"{risk.verdict}{why}, equity {equity:f} USDC, {distance:f} from liquidation, "
+        f"{risk.basis} at height {risk.height or '-'}"
+    )
 
 
 def _about(config: Config) -> dict[str, str]:

@@ -110,10 +110,14 @@ class Metrics(Collector):
         for name, text, value in counters:
             yield CounterMetricFamily(f"dydx_perf_{name}", text, value=value)
         yield _labelled(CounterMetricFamily, "events", "Events of the sessions.", "kind", counts.events)
-        yield _labelled(GaugeMetricFamily, "accounts", "Accounts by verdict.", "verdict", watch.verdicts())
-        yield _labelled(GaugeMetricFamily, "doubts", "Accounts under a doubt.", "doubt", watch.doubts())
+        outcomes = {str(outcome): count for outcome, count in watch.proof.counts.items()}
+        text = "Liquidations and answers of a node, by how they had been shown before."
+        yield _labelled(CounterMetricFamily, "proof", text, "outcome", outcomes)
+        summary = watch.summary()
+        yield _labelled(GaugeMetricFamily, "accounts", "Accounts by verdict.", "verdict", summary.verdicts)
+        yield _labelled(GaugeMetricFamily, "doubts", "Accounts under a doubt.", "doubt", summary.doubts)
         gauges: list[tuple[str, str, float]] = [
-            ("ready", "Whether every account's figures may be trusted.", float(not watch.unready())),
+            ("ready", "Whether every account's figures may be trusted.", float(not summary.unready)),
             ("connections", "Connections that are open.", watch.open_connections),
             ("stream_readers", "Streams that are open.", len(watch.broadcast)),
             ("height", "Block of the newest input.", watch.height or 0),

@@ -9,16 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dydx_perf.book import Book
-from dydx_perf.chain import Chain
 from dydx_perf.errors import (
     CapacityError,
     ConnectError,
@@ -26,97 +21,33 @@ from dydx_perf.errors import (
     InputError,
     UnknownSubaccountError,
 )
-from dydx_perf.feeds.deadlines import Deadlines
 from dydx_perf.feeds.events import AskNode, BlockSeen, Event, Fetch, Reconnect, Send
-from dydx_perf.feeds.indexer import IndexerSession
-from dydx_perf.feeds.subscriptions import (
-    BlockHeight,
-    Markets,
-    OrderBookOf,
-    ParentSubaccountOf,
-    SubaccountOf,
-    Subscription,
-    shard,
-)
 from dydx_perf.feeds.trust import WatchedRisk
 from dydx_perf.recording import Frame, seconds
 from dydx_perf.service import answers
 from dydx_perf.service.broadcast import Broadcast
-from dydx_perf.service.config import PARENTS, Config, pairs
+from dydx_perf.service.config import Config
 from dydx_perf.service.connect import Connection, connection
 from dydx_perf.service.metrics import Counts
 from dydx_perf.service.playback import NODE_HEIGHT
+from dydx_perf.service.proof import proof_of, prove
 from dydx_perf.service.recorder import Recorder
 from dydx_perf.service.rest import RestClient, RestStatistics
+from dydx_perf.service.watched import Feed, Watched
 
 if TYPE_CHECKING:
     from dydx_perf.feeds.node_queries import NodeQuery
     from dydx_perf.service.node import NodeQueries
 
-__all__ = ["Clock", "Feed", "Watch", "subscriptions"]
+__all__ = ["Watch"]
 
 log = logging.getLogger("dydx_perf")
 
-MAX_MARKETS = 1_024
 NO_ANSWER = 0  # status of a query that nobody answered
 
 
-class Clock:
-    """Nanoseconds of the wall as it stood at the start, counted on by a clock that never goes back."""
-
-    def __init__(self) -> None:
-        self._offset = time.time_ns() - time.monotonic_ns()
-
-    def nanoseconds(self) -> int:
-        """Return the time."""
-        return self._offset + time.monotonic_ns()
-
-
-def subscriptions(config: Config) -> list[list[Subscription]]:
-    """Return what is subscribed to, one list a connection."""
-    return shard(
-        [
-            Markets(),
-            *(SubaccountOf(*pair) for pair in pairs("accounts", config.accounts)),
-            *(ParentSubaccountOf(*pair) for pair in pairs("parents", config.parents, PARENTS)),
-            *(OrderBookOf(ticker) for ticker in config.order_books),
-            BlockHeight(),
-        ]
-    )
-
-
-def deadlines(config: Config) -> Deadlines:
-    """Return how long the sessions wait for what."""
-    liveness = config.liveness
-    return Deadlines(
-        settle=liveness.settle,
-        answer=liveness.answer,
-        silence=liveness.silence,
-        pulse=liveness.pulse,
-        halt=liveness.halt,
-        oracle_silence=liveness.oracle_silence,
-        oracle_age=liveness.oracle_age,
-        verify_after=liveness.verify_after,
-        reconcile_every=liveness.reconcile_every,
-    )
-
-
-@dataclass(eq=False)
-class Feed:
-    """A session with its connection, while there is one."""
-
-    number: int
-    subscriptions: list[Subscription]
-    session: IndexerSession
-    wire: Connection | None = None
-    timer: asyncio.TimerHandle | None = None
-    timer_at: float = float("inf")
-    delay: float = 0.0
-    tasks: set[asyncio.Task[None]] = field(default_factory=set)
-
-
-class Watch:
-    """Everything that is watched.
+class Watch(Watched):
+    """Everything that is watched, kept up over sockets.
 
     Parameters
     ----------
@@ -131,133 +62,21 @@ class Watch:
     broadcast : Broadcast
         Risk events, each as it goes over the wire.
     counts : Counts
+    proof : LiveProof
+        Liquidations that were seen, held against what was shown before.
     """
 
     def __init__(self, config: Config, recorder: Recorder | None = None) -> None:
-        self.config = config
+        super().__init__(config)
         self.recorder = recorder
-        self.clock = Clock()
         self.counts = Counts()
+        self.proof = proof_of(self.book)
         self.broadcast = Broadcast(config.limits.streams, config.limits.stream_queue)
         self.rest_statistics = RestStatistics()
-        self.book = Book(
-            Chain(description=f"{config.network}, as the indexer reports it"),
-            max_subaccounts=config.limits.max_subaccounts,
-            max_positions=config.limits.max_positions,
-            max_markets=MAX_MARKETS,
-        )
-        self.feeds: list[Feed] = []
-        for number, part in enumerate(subscriptions(config)):
-            session = IndexerSession(
-                part,
-                into=self.book,
-                batched=config.indexer.batched,
-                deadlines=deadlines(config),
-                beside=self.feeds[0].session if self.feeds else None,
-                can_ask_node=bool(config.node.grpc),
-                confirm_snapshots=config.liveness.confirm_snapshots,
-                seed=random.getrandbits(32),
-            )
-            self.feeds.append(Feed(number, part, session))
-        self._configured = pairs("accounts", config.accounts)
         self._rest: RestClient | None = None
         self._node: NodeQueries | None = None
         self._failure: asyncio.Future[None] | None = None
         self._on_event: list[Callable[[Event], None]] = []
-
-    # -- what is known
-
-    @property
-    def now(self) -> float:
-        """The sessions' time."""
-        return seconds(self.clock.nanoseconds())
-
-    @property
-    def open_connections(self) -> int:
-        """Connections that are open."""
-        return sum(feed.wire is not None for feed in self.feeds)
-
-    @property
-    def height(self) -> int | None:
-        """Block of the newest input."""
-        return max((feed.session.height or 0 for feed in self.feeds), default=0) or None
-
-    def accounts(self) -> list[tuple[str, int]]:
-        """Return what is watched: what was asked for, and the children that were found."""
-        found = dict.fromkeys(self._configured)
-        for feed in self.feeds:
-            found.update(dict.fromkeys(account.name for account in feed.session.accounts))
-        return list(found)
-
-    def feed_of(self, address: str, number: int) -> Feed:
-        """Return who watches an account.
-
-        Raises
-        ------
-        UnknownSubaccountError
-            Nobody does.
-        """
-        for feed in self.feeds:
-            for subscription in feed.subscriptions:
-                if isinstance(subscription, SubaccountOf):
-                    if (subscription.address, subscription.number) == (address, number):
-                        return feed
-                elif (
-                    isinstance(subscription, ParentSubaccountOf)
-                    and subscription.address == address
-                    and subscription.has(number)
-                ):
-                    return feed
-        raise UnknownSubaccountError((address, number))
-
-    def risk(self, address: str, number: int) -> WatchedRisk:
-        """Return the risk of an account now, with all that says how good it is.
-
-        Raises
-        ------
-        UnknownSubaccountError
-            It is not watched.
-        """
-        return self.feed_of(address, number).session.risk(address, number, self.now)
-
-    def explain(self, address: str, number: int) -> answers.ExplainAnswer:
-        """Return the three sources' figures of an account, and why they differ."""
-        return answers.explain_answer(
-            self.risk(address, number),
-            self.book.subaccount((address, number)).explain(),
-            self.feed_of(address, number).session.account(address, number),
-        )
-
-    def standing_of(self, ticker: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return doubts and notices of a market."""
-        doubts = self.feeds[0].session.doubts
-        subjects = [f"market {ticker}"]
-        return doubts.of(subjects), doubts.notices_of(subjects)
-
-    def risks(self) -> Iterator[WatchedRisk]:
-        """Yield the risk of every watched account."""
-        for address, number in self.accounts():
-            yield self.risk(address, number)
-
-    def verdicts(self) -> dict[str, int]:
-        """Count accounts by verdict."""
-        return {"safe": 0, "liquidatable": 0, "unknown": 0} | Counter(risk.verdict for risk in self.risks())
-
-    def doubts(self) -> dict[str, int]:
-        """Count accounts by doubt."""
-        return Counter(code for risk in self.risks() for code in risk.doubts)
-
-    def unready(self) -> list[str]:
-        """Return what keeps figures from being trusted; nothing: the service is ready."""
-        reasons = []
-        for feed in self.feeds:
-            if feed.wire is None:
-                reasons.append(f"connection {feed.number}: not open")
-        for risk in self.risks():
-            if risk.verdict == "unknown":
-                why = ", ".join(risk.doubts) or "nothing is known yet"
-                reasons.append(f"account {risk.address}/{risk.number}: {why}")
-        return reasons
 
     def on_event(self, observer: Callable[[Event], None]) -> None:
         """Have every event told to a function of the same process."""
@@ -287,9 +106,7 @@ class Watch:
             if self.config.node.grpc:
                 from dydx_perf.service.node import node_queries
 
-                self._node = await stack.enter_async_context(
-                    node_queries(self.config.node, self._record_answer)
-                )
+                self._node = await stack.enter_async_context(node_queries(self.config.node, self.node_told))
             stack.callback(self.broadcast.close)
             async with asyncio.TaskGroup() as group:
                 for feed in self.feeds:
@@ -309,6 +126,7 @@ class Watch:
                 await asyncio.sleep(feed.delay)
         finally:
             feed.session.disconnected(self.now, None, "stopped")  # nobody watches any more
+            self.changed()
             self._set_timer(feed, None)
             for task in feed.tasks:
                 task.cancel()
@@ -332,6 +150,7 @@ class Watch:
             return None, str(error)
         finally:
             feed.wire = None
+            self.changed()
 
     def opened(self, feed: Feed, wire: Connection) -> None:
         """Let a session begin with a new connection."""
@@ -373,6 +192,10 @@ class Watch:
         self._rearm(feed)
 
     def _carry_out(self, feed: Feed, events: Sequence[Event]) -> None:
+        """Do what a session asks for, and tell what it says."""
+        self.changed()
+        place = None if self.recorder is None else self.recorder.frames
+        self.proof.take(events, self.risk, height=feed.session.height, place=place)
         for event in events:
             if isinstance(event, Send):
                 self._send(feed, event.data)
@@ -422,10 +245,12 @@ class Watch:
         if self.recorder is not None:
             self.recorder.append(frame)
 
-    def _record_answer(self, query: NodeQuery, answer: bytes, height: int | None) -> None:
-        """Record a node's answer after the height that it told."""
+    def node_told(self, query: NodeQuery, answer: bytes, height: int | None) -> None:
+        """Record a node's answer after the height that it told, which every session is measured by."""
         at = self.clock.nanoseconds()
         if height is not None:
+            for feed in self.feeds:
+                self._handle(feed, partial(feed.session.node_seen, height=height))
             self._record(Frame(at, "note", 0, name=NODE_HEIGHT, data=str(height).encode()))
         self._record(Frame(at, "unary", 0, query.method, query.request, answer, 0))
 
@@ -505,7 +330,11 @@ class Watch:
             return
         try:
             picture = await self._node.ask(ask, self._pools())
+            prove(self.proof, picture)
             self._handle(feed, partial(feed.session.node_answered, picture))
+            if picture.version is not None:
+                for each in self.feeds:
+                    self._handle(each, partial(each.session.node_seen, version=picture.version))
         except (ConnectError, FrameError, InputError) as error:
             log.warning("node: %s", error)
 

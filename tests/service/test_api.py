@@ -13,13 +13,16 @@ import aiohttp
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from venue_peers import ACCOUNT, fall, settings, until
+from venue_peers import ACCOUNT, MOMENT, block, fall, settings, until, update
 
 from dydx_perf.errors import ConnectError
+from dydx_perf.feeds.node_queries import NodeQuery
 from dydx_perf.feeds.trust import DOUBTS
+from dydx_perf.recording import Frame
 from dydx_perf.service import app
 from dydx_perf.service.answers import ErrorAnswer, ExplainAnswer, MarketsAnswer, RiskAnswer
 from dydx_perf.service.playback import Playback
+from dydx_perf.service.proof import ProofAnswer
 from dydx_perf.service.replay import ReplayServer, serve
 from dydx_perf.service.watch import Watch
 
@@ -63,8 +66,8 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def service(**more: Any) -> AsyncIterator[Running]:
-    async with serve(Playback.of_frames(fall()), pace="stepwise") as server:
+async def service(frames: list[Frame] | None = None, **more: Any) -> AsyncIterator[Running]:
+    async with serve(Playback.of_frames(frames or fall()), pace="stepwise") as server:
         config = settings(server.websocket, server.rest, api__port=0, **more)
         watch = Watch(config)
         async with app.serve(watch, config.api) as base, aiohttp.ClientSession() as client:
@@ -189,8 +192,8 @@ async def test_the_metrics_are_prometheus_text() -> None:
 def read(text: bytes) -> list[tuple[str, Any]]:
     """Kind and content of each event."""
     events = []
-    for block in text.decode().split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+    for part in text.decode().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in part.splitlines() if not line.startswith(":"))
         if fields:
             events.append((fields["event"], json.loads(fields["data"])))
     return events
@@ -263,3 +266,47 @@ async def test_stopping_ends_open_streams() -> None:
             while await response.content.readany():
                 pass
         assert response.content.at_eof()
+
+
+async def test_a_liquidation_that_had_been_shown_is_counted_as_predicted() -> None:
+    """Below the line at 104, liquidated at 105: one case, with what was shown; and in the metrics."""
+    fill = {
+        "id": "f", "side": "SELL", "size": "1", "price": "955", "fee": "1", "type": "LIQUIDATED",
+        "liquidity": "TAKER", "ticker": "ETH-USD", "createdAt": MOMENT, "createdAtHeight": "105",
+        "orderId": None, "clientMetadata": "0", "subaccountNumber": 0,
+    }  # fmt: skip
+    told = {"fills": [fill], "blockHeight": "105"}
+    frames = [*fall()[:12], block(400, 105), update(401, "v4_subaccounts", f"{ACCOUNT}/0", told)]
+    async with service(frames) as running:
+        proof = await running.typed("/v1/proof", ProofAnswer)
+        assert (proof.cases, set(proof.counts.values())) == ([], {0})
+        await running.play()
+        await until(lambda: running.watch.proof.counts["predicted"])
+        proof = await running.typed("/v1/proof", ProofAnswer)
+        (case,) = proof.cases
+        assert proof.faults == {"missed": 0, "false": 0, "overlooked": 0}
+        assert (case.outcome, case.ticker, case.height) == ("predicted", "ETH-USD", 105)
+        assert (case.shown_verdict, case.shown_height) == ("liquidatable", 104)
+        assert case.shown is not None
+        assert case.shown.net_collateral == "20.000000"
+        assert case.inputs == {"USDC": "-940.000000", "ETH-USD": "1.000000000 at 960.000000"}
+        async with running.client.get(running.base + "/metrics") as response:
+            text = await response.text()
+        assert 'dydx_perf_proof_total{outcome="predicted"} 1.0' in text
+        assert 'dydx_perf_proof_total{outcome="missed"} 0.0' in text
+
+
+async def test_an_indexer_behind_its_node_is_in_doubt_and_not_ready() -> None:
+    """A node that is too many blocks on takes the trust from every account, until the indexer is there."""
+    async with service() as running:
+        await running.play()
+        await until(lambda: running.watch.height == 106 and not running.watch.unready())
+        query = NodeQuery("version", (), "/a", b"", "/a")
+        running.watch.node_told(query, b"", 111)
+        assert (await running.get("/readyz"))[0] == 200
+        running.watch.node_told(query, b"", 112)
+        status, ready = await running.get("/readyz")
+        assert status == 503
+        assert "lagging" in "".join(ready["reasons"])
+        risk = await running.typed(RISK, RiskAnswer)
+        assert (risk.verdict, [doubt.code for doubt in risk.doubts]) == ("unknown", ["lagging"])

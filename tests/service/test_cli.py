@@ -190,3 +190,12 @@ async def test_the_sample_is_watched_to_its_end() -> None:
     assert "made up" in out
     assert out.splitlines()[-1].endswith("frames over a real socket, 4 crossings, 0 frames refused")
     assert "liquidatable" in out
+
+
+async def test_a_recording_runs_offline_to_its_end() -> None:
+    """The one that ships, without a socket: each account's last figures, and what liquidations there were."""
+    status, out, err = await run("replay", "sample")
+    assert (status, err) == (0, "")
+    assert " 0 refused" in out
+    assert "liquidations: " in out
+    assert "USDC" in out

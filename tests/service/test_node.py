@@ -10,7 +10,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from node_answers import ADDRESS, HEIGHT, account, answers, as_message, leverage
-from venue_peers import market, position, settings, snapshot, subaccount, until
+from venue_peers import market, position, settings, snapshot, subaccount, until, update
 
 from dydx_perf.errors import ConnectError, FrameError
 from dydx_perf.feeds.events import AskNode
@@ -118,14 +118,14 @@ async def test_a_node_that_does_not_answer_is_a_connect_error(chain: tuple[Chain
             await client.ask(ASK, POOLS)
 
 
-async def test_a_service_with_a_node_has_the_chains_own_figures() -> None:
-    """Socket, REST and node of one replayed recording: basis "chain", at the node's height."""
+def recorded(height: int) -> list[Frame]:
+    """Socket and node of one recording: the indexer at a height, the node at its own."""
     body = {**subaccount("1000", [position("ETH-USD", "1", "3000")]), "address": ADDRESS}
-    body["latestProcessedBlockHeight"] = body["updatedAtHeight"] = str(HEIGHT - 5)
+    body["latestProcessedBlockHeight"] = body["updatedAtHeight"] = str(height)
     markets = {"BTC-USD": {**market("BTC-USD", "89931.52", 0), "atomicResolution": -10}}
     markets["ETH-USD"] = market("ETH-USD", "3103.4", 1)
-    pulse = {"height": str(HEIGHT - 5), "time": "2025-12-08T12:00:00.000Z"}
-    whole = {"subaccount": body, "orders": [], "blockHeight": str(HEIGHT - 5)}
+    pulse = {"height": str(height), "time": "2025-12-08T12:00:00.000Z"}
+    whole = {"subaccount": body, "orders": [], "blockHeight": str(height)}
     frames = [
         snapshot(0, "v4_markets", None, {"markets": markets}),
         snapshot(1, "v4_block_height", "v4_block_height", pulse),
@@ -134,7 +134,12 @@ async def test_a_service_with_a_node_has_the_chains_own_figures() -> None:
     for query in asked():
         frames.append(Frame(3_000_000, "note", 0, NODE_HEIGHT, data=str(HEIGHT).encode()))
         frames.append(Frame(3_000_000, "unary", 0, query.method, query.request, answered(query), 0))
-    async with serve(Playback.of_frames(frames), pace="unpaced") as server:
+    return frames
+
+
+async def test_a_service_with_a_node_has_the_chains_own_figures() -> None:
+    """Socket, REST and node of one replayed recording: basis "chain", at the node's height."""
+    async with serve(Playback.of_frames(recorded(HEIGHT - 5)), pace="unpaced") as server:
         more = {"accounts": [f"{ADDRESS}/0"], "node__grpc": server.grpc, "node__tls": False}
         watch = Watch(settings(server.websocket, server.rest, **more))
         task = asyncio.create_task(watch.run())
@@ -147,3 +152,25 @@ async def test_a_service_with_a_node_has_the_chains_own_figures() -> None:
     assert (risk.height, risk.bound, risk.verdict) == (HEIGHT, None, "safe")
     assert risk.risk is not None
     assert risk.risk.net_collateral == 1_000_000_000 + 3_103_400_000
+
+
+async def test_an_indexer_behind_its_node_is_lagging_until_it_is_there() -> None:
+    """More blocks than allowed: nothing is trusted, and why is said; the next blocks lift it."""
+    pulse = {"blockHeight": str(HEIGHT - 5), "time": "2025-12-08T12:00:01.000Z"}
+    frames = [*recorded(HEIGHT - 6), update(500, "v4_block_height", "v4_block_height", pulse)]
+    playback = Playback.of_frames(frames)
+    async with serve(playback, pace="stepwise") as server:
+        more = {"accounts": [f"{ADDRESS}/0"], "node__grpc": server.grpc, "node__tls": False}
+        watch = Watch(settings(server.websocket, server.rest, **more))
+        task = asyncio.create_task(watch.run())
+        try:
+            await until(lambda: any(len(client.side.pending) >= 3 for client in server._clients))
+            await server.advance(len(playback.items) - 1)
+            await until(lambda: watch.risk(*NAME).doubts == ("lagging",))
+            assert watch.risk(*NAME).verdict == "unknown"
+            assert watch.unready() == [f"account {ADDRESS}/0: lagging"]
+            await server.advance(1)
+            await until(lambda: watch.unready() == [])
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
