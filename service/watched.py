@@ -15,7 +15,6 @@ from dydx_perf.errors import UnknownSubaccountError
 from dydx_perf.feeds.deadlines import Deadlines
 from dydx_perf.feeds.indexer import IndexerSession
 from dydx_perf.feeds.subscriptions import (
-    PARENT_SUBACCOUNTS,
     BlockHeight,
     Markets,
     OrderBookOf,
@@ -29,6 +28,7 @@ from dydx_perf.recording import seconds
 from dydx_perf.service import answers
 from dydx_perf.service.config import PARENTS, Config, pairs
 from dydx_perf.service.connect import Connection
+from dydx_perf.subaccount import PARENT_SUBACCOUNTS
 
 __all__ = ["Clock", "Feed", "Summary", "Watched", "deadlines", "subscriptions"]
 
