@@ -51,6 +51,7 @@ FEEDS = [
     {"bounds", "connection", "live_proof", "node_queries", "node_stream", "orders", "rest_walk", "trades"},
     {"accounts", "levels", "node_fills", "node_messages"},
     {"markets", "node", "reconcile", "streamed_accounts"},
+    {"pools"},
     {"fullnode", "node_answers"},
     {"channels"},
     {"hot_path"},
