@@ -218,6 +218,8 @@ cdef class IndexedMemory(AccountStore):
         if self.arena == NULL:
             raise CapacityError(f"no memory for a book of {self.nbytes} bytes")
         prefer_large_pages(self.arena, self.nbytes)
+        # Touched now, so that the pages are there and not promised.
+        memset(self.arena, 0, self.nbytes + 64)
         place_columns(
             &self.b, threshold_bytes(self.max_thresholds), <void **>&self.numerator,
             <char *>aligned(<size_t>self.arena), True)

@@ -130,6 +130,9 @@ cdef class NameTable:
         self.buckets = <uint32_t *>PyMem_RawCalloc(size, sizeof(uint32_t))
         if self.names == NULL or self.buckets == NULL:
             raise CapacityError(f"no memory for {capacity} names")
+        # Touched now, so that the pages are there and not promised.
+        memset(self.names, 0, capacity * sizeof(name_t))
+        memset(self.buckets, 0, size * sizeof(uint32_t))
 
     def __dealloc__(self):
         PyMem_RawFree(self.names)
