@@ -56,23 +56,23 @@ def chain() -> Chain:
 
 
 @cache
-def given() -> Given:
+def given(accounts: int = ACCOUNTS) -> Given:
     """Positions of 10 to 30,000 USDC, some three an account, popular markets first; 2 to 30 times levered."""
     rng = np.random.default_rng(SEED + 1)
     prices = np.array([float(market.oracle_price.decimal) for market in chain()])
     popularity = 1 / np.arange(1, MARKETS + 1)
-    held = np.minimum(rng.geometric(1 / 3, ACCOUNTS), 60)
-    account = np.repeat(np.arange(ACCOUNTS), held)
+    held = np.minimum(rng.geometric(1 / 3, accounts), 60)
+    account = np.repeat(np.arange(accounts), held)
     market = rng.choice(MARKETS, size=len(account), p=popularity / popularity.sum())
     _, first = np.unique(account * MARKETS + market, return_index=True)
     account, market = account[first], market[first]
     value = 10 ** rng.uniform(1, 4.5, len(account)) * rng.choice((-1, 1), len(account))
-    gross = np.bincount(account, np.abs(value), ACCOUNTS)
-    equity = gross / rng.uniform(2, 30, ACCOUNTS)
-    usdc = equity - np.bincount(account, value, ACCOUNTS)
+    gross = np.bincount(account, np.abs(value), accounts)
+    equity = gross / rng.uniform(2, 30, accounts)
+    usdc = equity - np.bincount(account, value, accounts)
     return Given(
-        addresses=[f"dydx1{row:038d}" for row in range(ACCOUNTS)],
-        numbers=[0] * ACCOUNTS,
+        addresses=[f"dydx1{row:038d}" for row in range(accounts)],
+        numbers=[0] * accounts,
         usdc=(usdc * 1e6).astype(np.int64),
         account=account.astype(np.uint32),
         perpetual_id=market.astype(np.uint32),
@@ -91,6 +91,15 @@ def book() -> Book:
     """All of them."""
     made = empty_book()
     made.load_columns(given().addresses, given().numbers, given().usdc, **given().columns)
+    return made
+
+
+@cache
+def indexed_book(accounts: int) -> Book:
+    """So many accounts of the same kind in an indexed book."""
+    wanted = given(accounts)
+    made = Book(chain(), max_subaccounts=accounts, max_positions=len(wanted.account), indexed=True)
+    made.load_columns(wanted.addresses, wanted.numbers, wanted.usdc, **wanted.columns)
     return made
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -56,6 +57,7 @@ SETTERS: dict[str, tuple[str, int | None, int | None]] = {
     "open_interests": ("set_open_interest", 0, None),
 }
 NOTHING: Row = (0, 0, 0, 0, 0)
+NOTHING_ELSE: Mapping[int, int] = {}
 OPTIONAL = {"quote_balance", "custom_imf_ppm"}
 MAX_ADDRESS = 128  # characters
 
@@ -78,12 +80,21 @@ class PlainRisks:
         #: what the columns do not hold: USDC and rows by account
         self.inputs: dict[Name, tuple[int, list[Row]]] = {}
 
-    def __call__(self, name: Name, usdc: int, rows: list[Row], beyond: bool) -> tuple[int, int, int]:
-        """Net collateral, initial and maintenance margin requirement."""
+    def __call__(
+        self,
+        name: Name,
+        usdc: int,
+        rows: list[Row],
+        beyond: bool,
+        prices: Mapping[int, int] = NOTHING_ELSE,
+    ) -> tuple[int, int, int]:
+        """Net collateral, initial and maintenance margin requirement; `prices`: others, by market index."""
         if beyond:
             usdc, rows = self.inputs[name]
         markets = list(self.chain)
         held = [(markets[row[0]].perpetual, row) for row in rows]
+        if prices:
+            held = [(replace(one, price=prices.get(row[0], one.price)), row) for one, row in held]
         risk = subaccount_risk(
             {perpetual.perpetual_id: perpetual for perpetual, _ in held},
             SubaccountState(

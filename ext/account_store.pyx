@@ -3,6 +3,7 @@
 A store is read by any thread and changed by one, from `begin` to `end`; a second writer is refused. The GIL is kept.
 """
 
+from cpython.number cimport PyIndex_Check, PyNumber_Index
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from dydx_perf.errors import CapacityError, InputError, StaleError, UnknownSubaccountError, WriterError
@@ -83,8 +84,8 @@ cdef class AccountStore:
     cdef uint32_t slot_of(self, object account) except? 0xffffffff:
         cdef int64_t handle = 0
         cdef uint32_t slot
-        if isinstance(account, int):
-            if object_to_i64(account, &handle) and handle > 0:
+        if PyIndex_Check(account):  # NumPy's integers are no int
+            if object_to_i64(PyNumber_Index(account), &handle) and handle > 0:
                 slot = <uint32_t>(handle & 0xffffffff)
                 if (
                     slot < self.fresh_slots()

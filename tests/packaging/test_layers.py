@@ -33,7 +33,7 @@ LINES = [
     {"observers"},
     {"book_inputs", "book_memory"},
     {"book"},
-    {"snapshot", "generated", "messages"},
+    {"snapshot", "scan", "generated", "messages"},
     {"feeds", "protection"},
     {"dydx_perf"},
     {"recorded", "verify", "show_book"},
@@ -101,7 +101,8 @@ KERNELS = {
     | {"settle", "account", "book_rows", "slices", "indexed_rows", "triggers", "indexed_memory"},
     "indexed_faults": {"structs", "margin", "book_rows", "slices", "indexed_rows", "indexed"},
     "indexed_image": {"book_rows", "slices", "indexed_rows", "indexed"},
-    "account_scan": BASE | {"margin", "book_rows", "columns", "slices", "indexed_rows", "indexed"},
+    "account_scan": BASE
+    | {"margin", "account_store", "book_rows", "book", "columns", "slices", "indexed_rows", "indexed"},
     "ring": set(),
     "frame": {"fixed", "numtext"},
     "stream": BASE,
