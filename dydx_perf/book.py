@@ -14,8 +14,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
+from dydx_perf.book_accounts import (
+    AccountsPlan,
+    as_subaccount,
+    checked_subaccount,
+    held_inputs,
+    new_accounts,
+)
 from dydx_perf.book_inputs import (
     PlainRisks,
     Row,
@@ -23,22 +30,20 @@ from dydx_perf.book_inputs import (
     changed_rows,
     checked_columns,
     checked_names,
-    is_beyond,
-    subaccount_rows,
 )
 from dydx_perf.book_memory import BookMemory, book_memory, indexed_book_memory, memory_of_market
 from dydx_perf.chain import Chain
 from dydx_perf.errors import InputError, ObserverError, UnknownSubaccountError
-from dydx_perf.ext.book import BookStore, is_wide
+from dydx_perf.ext.book import BookStore
 from dydx_perf.ext.crossing import Crossing
 from dydx_perf.ext.indexed import IndexedStore
 from dydx_perf.ext.ranking import riskiest
-from dydx_perf.kernel import BASES, Risk
+from dydx_perf.kernel import Risk
 from dydx_perf.market import Amount, Basis, checked_integer, checked_source
 from dydx_perf.observers import Name, Observer, Observers, Threshold
 from dydx_perf.position import Position, checked_amount
 from dydx_perf.subaccount import Subaccount
-from dydx_perf.units import to_decimal, usdc_to_quote_quantums
+from dydx_perf.units import usdc_to_quote_quantums
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,17 +189,20 @@ class Book:
         funding_indices: Mapping[str, int] | None = None,
         open_interests: Mapping[str, int] | None = None,
         liquidity_tiers: Mapping[str, Mapping[str, int]] | None = None,
+        subaccounts: Iterable[Subaccount] = (),
         height: int | None = None,
         basis: Basis | None = None,
     ) -> list[Crossing]:
-        """Set what a block changed, all or none, in the chain's integers.
+        """Set what a block changed, all or none, in the chain's integers; edges are those of all of it.
 
         Parameters
         ----------
         price_integers, funding_indices, open_interests : mappings of ticker to int, optional
         liquidity_tiers : mapping of ticker to the four arguments of `Market.set_liquidity_tier`, optional
+        subaccounts : iterable of Subaccount
+            As `replace` takes them.
         height, basis
-            As for `Market.set_oracle_price`.
+            Of what the chain is set to, as for `Market.set_oracle_price`.
         """
         steps = block_steps(
             self._chain,
@@ -205,7 +213,11 @@ class Book:
             height=height,
             basis=basis,
         )
-        return self._change(lambda: [step() for step in steps])
+        return self._change_together(steps, self._planned(subaccounts))
+
+    def _change_together(self, steps: Iterable[Callable[[], object]], plan: AccountsPlan) -> list[Crossing]:
+        """Take steps that change the chain, then write accounts: one change."""
+        return self._change(lambda: [step() for step in (*steps, plan.write)])
 
     def set_block(self, height: int, time: object = None) -> list[Crossing]:
         """Say that the chain and every account here hold at block `height`; the caller vouches for it."""
@@ -220,35 +232,7 @@ class Book:
 
     def load(self, subaccounts: Iterable[Subaccount]) -> list[Crossing]:
         """Take in subaccounts of this chain, all or none; the book keeps values of its own."""
-        given = list(subaccounts)
-        names: list[Name] = []
-        accounts: list[Any] = []
-        positions = 0
-        for subaccount in given:
-            if not isinstance(subaccount, Subaccount):
-                raise InputError("subaccounts", subaccount, "Subaccount objects")
-            if subaccount.chain is not self._chain:
-                raise InputError("subaccounts", subaccount, "subaccounts of this book's own chain")
-            usdc, rows = subaccount.usdc_quantums, subaccount_rows(subaccount)
-            self._require_markets(rows)
-            names.append((subaccount.address, subaccount.number))
-            positions += len(rows)
-            if len(rows) == len(subaccount._positions) and not is_wide(subaccount):
-                accounts.append(subaccount)
-            else:
-                height = -1 if subaccount.height is None else subaccount.height
-                basis = BASES.index(subaccount.basis)
-                accounts.append((usdc, rows, height, basis, is_beyond(usdc, rows)))
-        self._check_new(names)
-        self._store.require_room(len(names), positions)
-
-        def step() -> None:
-            for name, account in zip(names, accounts, strict=True):
-                if isinstance(account, tuple) and account[-1]:
-                    self._plain.inputs[name] = account[:2]
-            self._store.add(names, accounts)
-
-        return self._change(step)
+        return self._change(new_accounts(self._store, self._plain, self._chain, subaccounts, self._check_new))
 
     def load_columns(
         self,
@@ -308,10 +292,6 @@ class Book:
         """Take in one more subaccount of this chain."""
         return self.load([subaccount])
 
-    def _require_markets(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._store.require_market(row[0])
-
     def _check_new(self, names: list[Name]) -> None:
         """Refuse what is in the book already, or comes twice."""
         seen = set(names)
@@ -366,49 +346,29 @@ class Book:
         held_usdc, held, held_height, held_basis = self._inputs(slot, name)
         changed = changed_rows(self._chain, held, positions, {} if leverage is None else leverage)
         source = min(held_height, code[0]), max(held_basis, code[1])
-        return self._put(slot, held_usdc if balance is None else balance, held, changed, source)
+        plan = self._plan()
+        plan.put(name, held_usdc if balance is None else balance, changed, source, whole=False)
+        return self._change(plan.write)
 
     def replace(self, subaccount: Subaccount) -> list[Crossing]:
         """Put a subaccount, whole, where the one of that name is; its handle and observers stay.
 
         Height and basis are the new one's. One that is not in the book yet is taken in.
         """
-        name = subaccount.address, subaccount.number
-        if subaccount.chain is not self._chain or name not in self._store.slots:
-            return self.load([subaccount])
-        slot = self._store.slot(name)
-        held = self._inputs(slot, name)[1]
-        changed = {row[0]: (row[0], 0, 0, 0, 0) for row in held}
-        changed |= {row[0]: row for row in subaccount_rows(subaccount)}
-        source = -1 if subaccount.height is None else subaccount.height, BASES.index(subaccount.basis)
-        return self._put(slot, subaccount.usdc_quantums, held, list(changed.values()), source)
+        return self._change(self._planned([subaccount]).write)
 
-    def _put(
-        self, slot: int, usdc: int, held: list[Row], changed: list[Row], source: tuple[int, int]
-    ) -> list[Crossing]:
-        """Write balance and rows of an account that holds `held`, all or nothing."""
-        self._require_markets(changed)
-        name = self._store.names[slot]
-        rows = {row[0]: row for row in held} | {row[0]: row for row in changed}
-        beyond = is_beyond(usdc, rows.values())
-        # Where plain integers take over, or give back, every row is written.
-        written = list(rows.values()) if beyond or self._store.is_beyond(slot) else changed
-        self._store.require_room(0, self._store.places_needed(slot, written))
+    def _plan(self) -> AccountsPlan:
+        return AccountsPlan(self._store, self._plain)
 
-        def step() -> None:
-            if beyond:
-                self._plain.inputs[name] = usdc, [row for row in rows.values() if any(row[1:])]
-            self._store.update(slot, usdc, written, *source, beyond)
-            if not beyond:
-                self._plain.inputs.pop(name, None)
-
-        return self._change(step)
+    def _planned(self, subaccounts: Iterable[Subaccount]) -> AccountsPlan:
+        """Plan subaccounts, whole."""
+        plan = self._plan()
+        for given in subaccounts:
+            plan.put_subaccount(checked_subaccount(given, self._chain))
+        return plan
 
     def _inputs(self, slot: int, name: Name) -> tuple[int, list[Row], int, int]:
-        usdc, rows, height, basis = self._store.inputs(slot)
-        if self._store.is_beyond(slot):
-            usdc, rows = self._plain.inputs[name]
-        return usdc, rows, height, basis
+        return held_inputs(self._store, self._plain, slot, name)
 
     # -- observers
 
@@ -478,29 +438,8 @@ class Book:
         """
         self._store.risk(account)
         slot = self._store.slot(account)
-        address, number = name = self._store.names[slot]
-        usdc, rows, height, basis = self._inputs(slot, name)
-        markets = list(self._chain)
-        return Subaccount(
-            self._chain,
-            address,
-            number,
-            usdc=to_decimal(usdc, -6),
-            positions=[
-                Position(
-                    markets[index],
-                    quantums=quantums,
-                    funding_index=funding_index,
-                    quote_balance=quote_balance,
-                    custom_imf_ppm=ppm,
-                )
-                for index, quantums, funding_index, quote_balance, ppm in rows
-                if quantums or quote_balance
-            ],
-            leverage={markets[row[0]].ticker: row[4] for row in rows if row[4]},
-            height=None if height < 0 else height,
-            basis=cast(Basis, BASES[basis]),
-        )
+        name = self._store.names[slot]
+        return as_subaccount(self._chain, name, self._inputs(slot, name))
 
     def liquidatable(self) -> list[Name]:
         """Return (address, number) of all accounts that the chain calls liquidatable."""

@@ -171,16 +171,16 @@ def changed_rows(
 def block_steps(
     chain: Chain,
     *,
-    liquidity_tiers: Mapping[str, Mapping[str, int]] | None,
+    liquidity_tiers: Mapping[str, Mapping[str, int]] | None = None,
     height: int | None,
-    basis: Basis | None,
+    basis: Basis | None = None,
     **integers: Mapping[str, int] | None,
 ) -> list[Callable[[], None]]:
     """Check all that a block changes in a chain; return the steps that change it, which then cannot fail."""
     checked_source(height, basis)
     steps: list[Callable[[], None]] = []
     for argument, (setter, lowest, highest) in SETTERS.items():
-        for market, value in by_market(chain, argument, integers[argument]):
+        for market, value in by_market(chain, argument, integers.get(argument)):
             checked_integer(f"{argument}[{market.ticker!r}]", value, lowest, highest)
             steps.append(partial(getattr(market, setter), value, height=height, basis=basis))
     for market, tier in by_market(chain, "liquidity_tiers", liquidity_tiers):

@@ -420,6 +420,14 @@ cdef class BookStore(AccountStore):
         self.write(slot, usdc, rows, height, basis, beyond)
         self.catch_up()
 
+    def update_all(self, list changes):
+        """Update accounts together: each change is what `update` takes, or a name for one that is not here yet."""
+        for account, usdc, rows, height, basis, beyond in changes:
+            self.write(
+                self.open(account, height, basis) if isinstance(account, tuple) else account,
+                usdc, rows, height, basis, beyond)
+        self.catch_up()
+
     def add(self, list names, list accounts):
         """Add accounts; room was asked for before.
 

@@ -502,12 +502,18 @@ cdef class IndexedStore(IndexedMemory):
         A row is (market index, quantums, funding index, quote balance, custom_imf_ppm), all zero closes it.
         `beyond` says that a value does not fit its column: `exact` knows the inputs already.
         """
-        cdef uint32_t place = slot
+        self.update_all([(slot, usdc, rows, height, basis, beyond)])
+
+    def update_all(self, list changes):
+        """Update accounts together: each change is what `update` takes, or a name for one that is not here yet."""
+        cdef uint32_t slot
         self.catch_up()
-        self.b.height[place] = height
-        self.b.state[place] = <uint8_t>(
-            (self.b.state[place] & ((1 << STATE_BASIS_SHIFT) - 1)) | (<uint32_t>basis << STATE_BASIS_SHIFT))
-        self.write(place, usdc, rows, beyond)
+        for account, usdc, rows, height, basis, beyond in changes:
+            slot = self.open(account, height, basis) if isinstance(account, tuple) else account
+            self.b.height[slot] = height
+            self.b.state[slot] = <uint8_t>(
+                (self.b.state[slot] & ((1 << STATE_BASIS_SHIFT) - 1)) | (<uint32_t>basis << STATE_BASIS_SHIFT))
+            self.write(slot, usdc, rows, beyond)
 
     def add(self, list names, list accounts):
         """Add accounts; room was asked for before.

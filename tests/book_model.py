@@ -275,6 +275,22 @@ class Model:
         names = [(f"dydx{self.rng.getrandbits(60)}", self.rng.randint(0, 3)) for _ in range(min(free, 3))]
         return self.book.load([self.new_subaccount(name) for name in names])
 
+    def step_together(self) -> list[Any]:
+        """Prices, funding, accounts that are replaced and one that comes in, all by one change."""
+        names = self.rng.sample(list(self.accounts), min(len(self.accounts), self.rng.randint(0, 4)))
+        if len(self.accounts) < self.max_accounts:
+            names.append((f"dydx{self.rng.getrandbits(60)}", 0))
+        replaced = []
+        for name in names:
+            was = self.accounts.get(name, Account())
+            replaced.append(self.new_subaccount(name))
+            self.accounts[name].liquidatable, self.accounts[name].below = was.liquidatable, was.below
+        return self.book.apply_block(
+            price_integers={market.ticker: self.moved(market) for market in self.markets()},
+            funding_indices={market.ticker: self.funding_index(market) for market in self.markets()[:1]},
+            subaccounts=replaced,
+        )
+
     def step_remove(self) -> list[Any]:
         name = self.some()
         crossings = self.book.remove(self.key(name))
@@ -315,6 +331,7 @@ class Model:
     def step(self) -> str:
         """Take a step and compare everything with two full rescans; return its kind."""
         kinds = ["prices"] * 5 + ["funding", "block", "directly", "human_prices", "rescan", "add", "restore"]
+        kinds += ["together"] * 2
         if self.accounts:
             kinds += ["balance"] * 3 + ["positions"] * 4 + ["leverage", "remove", "watch"]
         kind = self.rng.choice(kinds)

@@ -102,3 +102,41 @@ def test_a_refused_replacement_changes_nothing() -> None:
         book.replace(Subaccount(chain, *NAME, positions={"BTC-USD": "2", "ETH-USD": "1"}))
     assert book[NAME] == before
     assert book.subaccount(NAME).positions.keys() == {"BTC-USD"}
+
+
+def test_prices_and_accounts_of_a_block_are_one_change() -> None:
+    """The edges of neither half are told, only those of the whole."""
+    chain = Chain.sample("v9")
+    for indexed in (False, True):
+        book = Book(chain, max_subaccounts=2, max_positions=8, indexed=indexed)
+        assert book.add(Subaccount(chain, *NAME, usdc=-20_000, positions={"BTC-USD": "1"})) == []
+        price = chain["BTC-USD"].oracle_price.integer
+        saved = Subaccount(chain, *NAME, usdc=5, positions={"BTC-USD": "1"})
+        assert book.apply_block(price_integers={"BTC-USD": price // 4}, subaccounts=[saved]) == []
+        broke = Subaccount(chain, "dydx1another", 0, usdc=-price, positions={"BTC-USD": "1"})
+        safe = Subaccount(chain, *NAME, usdc=10**6)
+        (crossing,) = book.apply_block(price_integers={"BTC-USD": price}, subaccounts=[broke, safe])
+        assert (crossing.address, crossing.below) == ("dydx1another", True)
+        assert book[NAME].nc == 10**12
+
+
+def test_a_refused_block_changes_neither_prices_nor_accounts() -> None:
+    """Accounts that do not all fit, one of another chain, or a price that is none."""
+    chain = Chain.sample("v9")
+    book = Book(chain, max_subaccounts=2, max_positions=2)
+    book.add(Subaccount(chain, *NAME, usdc=5, positions={"BTC-USD": "1"}))
+    before, price = book.to_bytes(), chain["BTC-USD"].oracle_price.integer
+    two = [
+        Subaccount(chain, *NAME, positions={"ETH-USD": "1", "BTC-USD": "1"}),
+        Subaccount(chain, "dydx1another", 0, positions={"ETH-USD": "1"}),
+    ]
+    for accounts, prices, error in (
+        (two, {"BTC-USD": 5}, CapacityError),
+        ([Subaccount(Chain.sample("v9"), *NAME)], {"BTC-USD": 5}, InputError),
+        (two[:1], {"BTC-USD": 0}, InputError),
+        (["dydx1another"], {"BTC-USD": 5}, InputError),
+    ):
+        with pytest.raises(error):
+            book.apply_block(price_integers=prices, subaccounts=accounts)  # type: ignore[arg-type]
+        assert chain["BTC-USD"].oracle_price.integer == price
+        assert book.to_bytes() == before

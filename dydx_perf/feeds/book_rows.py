@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dydx_perf.book import Book
+from dydx_perf.book_accounts import AccountsPlan
 from dydx_perf.ext.crossing import Crossing
 from dydx_perf.kernel import BASES
 from dydx_perf.observers import Name
-from dydx_perf.subaccount import Subaccount
 
-__all__ = ["held_rows", "held_usdc", "put_account"]
+__all__ = ["held_rows", "held_usdc", "plan_account", "put_account"]
 
 ESTIMATE = BASES.index("estimate")
 
@@ -44,10 +44,27 @@ def put_account(
     ObserverError
         The book has it, and observers raised.
     """
-    if name not in book:
-        book.add(Subaccount(book.chain, *name))
-    slot = book._store.slot(name)
-    held = book._inputs(slot, name)[1]
+    plan = book._plan()
+    plan_account(book, plan, name, usdc_quantums, quantums, height)
+    return book._change(plan.write)
+
+
+def plan_account(
+    book: Book,
+    plan: AccountsPlan,
+    name: Name,
+    usdc_quantums: int,
+    quantums: Mapping[str, int],
+    height: int | None,
+) -> None:
+    """Plan what `put_account` writes.
+
+    Raises
+    ------
+    CapacityError
+        The book has no room for it beside what is planned; the plan is what it was.
+    """
+    held = book._inputs(book._store.slot(name), name)[1] if name in book else []
     chosen = {row[0]: row[4] for row in held}
     rows = {market: (market, 0, 0, 0, ppm) for market, ppm in chosen.items()}
     for ticker, size in quantums.items():
@@ -55,5 +72,4 @@ def put_account(
             market = book.chain[ticker]
             ppm = chosen.get(market._index, 0)
             rows[market._index] = (market._index, size, market.funding_index, 0, ppm)
-    source = -1 if height is None else height, ESTIMATE
-    return book._put(slot, usdc_quantums, held, list(rows.values()), source)
+    plan.put(name, usdc_quantums, rows.values(), (-1 if height is None else height, ESTIMATE))

@@ -18,7 +18,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
-from dydx_perf.book import Book
+from dydx_perf.book import Book, nothing
+from dydx_perf.book_inputs import block_steps
 from dydx_perf.errors import FrameError, InputError
 from dydx_perf.exact.versions import is_verified_version
 from dydx_perf.ext.stream import (
@@ -110,7 +111,7 @@ class FullNodeSession:
         self._scanner = StreamScanner(max_records=max_records)
         self.doubts = Doubts()
         self._writer = BookWriter()
-        self._accounts = StreamedAccounts(subscription.accounts, into, self.doubts, self._writer)
+        self._accounts = StreamedAccounts(subscription.accounts, into, self.doubts)
         self._books = {
             into.chain[ticker].clob_pair_id: OrderQueueBook(into.chain[ticker], max_orders=max_orders)
             for ticker in subscription.order_books
@@ -184,12 +185,22 @@ class FullNodeSession:
         ------
         FrameError
             It, or what it says, cannot be read. Nothing of it was applied, and the stream is given up.
+        CapacityError
+            There is no memory to read it; the same.
         ObserverError
             Observers of the book raised; the message was applied.
+        WriterError
+            The book is being changed, as within an observer. Nothing was taken: give the message again.
+
+        Notes
+        -----
+        What a message changes of the book, prices and accounts, is one change: its edges, and what observers
+        see, are those of the state after the block.
         """
         self._clock(now)
         if self._phase == "closed":
             return self._take()
+        self._book._without_crossings(nothing)  # refused here, before anything of the message is applied
         self._heard_at = now
         try:
             self._scanner.scan(message)
@@ -198,7 +209,7 @@ class FullNodeSession:
             finally:
                 self._scanner.release()
             check_updates(updates)
-        except FrameError:
+        except (FrameError, MemoryError):
             self._drop("a message that cannot be read")
             raise
         self.doubts.lift(FEED, "silent")
@@ -294,11 +305,13 @@ class FullNodeSession:
                 self._out += self._accounts.update(height, is_snapshot, records, now)
             elif body == PRICE_UPDATE and (mode == FINAL or is_snapshot):
                 self._price(height, records[0], prices)
+        plan = self._book._plan()
+        self._accounts.plan(plan, now)
+        if prices or len(plan):
+            steps = block_steps(self._book.chain, price_integers=prices, height=self._height or 0)
+            self._writer.write(lambda: self._book._change_together(steps, plan))
         if any(body == SUBACCOUNT_UPDATE for _, _, body, *_ in updates):
             self._note_pools()
-        if prices:
-            height = self._height or 0
-            self._writer.write(lambda: self._book.apply_block(price_integers=prices, height=height))
 
     def _is_in_order(self, updates: Sequence[Update]) -> bool:
         """Whether no block that the chain has decided comes before one that was told already."""

@@ -8,12 +8,12 @@ alone leave something open, see `dydx_perf.feeds.sources`. Nothing here sends an
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from dydx_perf.book import Book
+from dydx_perf.book_inputs import block_steps
 from dydx_perf.chain import Chain
 from dydx_perf.documents import Field
 from dydx_perf.errors import CapacityError, InputError, UnknownMarketError
@@ -352,7 +352,7 @@ class NodePicture:
         accounts: Iterable[Name] | None = None,
         newer_prices: Mapping[str, int] | None = None,
     ) -> Applied:
-        """Bring a book to this height: markets where all of them were answered, then accounts.
+        """Bring a book to this height, by one change: markets where all of them were answered, and accounts.
 
         Parameters
         ----------
@@ -371,6 +371,7 @@ class NodePicture:
         refused: dict[str, str] = {}
         new: list[str] = []
         changes: dict[str, dict[str, tuple[Any, Any]]] = {}
+        steps: list[Callable[[], None]] = []
         if self.has_markets:
             theirs = self.chain()
             new = self._add_new_markets(book, theirs, refused, writer)
@@ -380,17 +381,20 @@ class NodePicture:
                 for ticker, height in ({} if newer_prices is None else newer_prices).items()
                 if self._height is None or height > self._height
             }
-            writer.write(lambda: self._apply_markets(book, theirs, later, refused))
+            steps = self._market_steps(book, theirs, later, refused)
+        plan = book._plan()
         applied: dict[Name, bool] = {}
         failures: dict[Name, Exception] = {}
         for name in self.accounts if accounts is None else accounts:
             try:
                 account = self.subaccount(*name, book.chain)
-                writer.write(partial(book.replace, account))
+                plan.put_subaccount(account)
             except (InputError, UnknownMarketError, CapacityError) as error:
                 failures[name] = error
             else:
                 applied[name] = bool(account.positions or account.usdc_quantums)
+        if steps or len(plan):
+            writer.write(lambda: book._change_together(steps, plan))
         crossings = writer.crossings()
         raised = writer.error(crossings)
         return Applied(
@@ -421,9 +425,10 @@ class NodePicture:
             writer.write(book.catch_up)
         return added
 
-    def _apply_markets(
+    def _market_steps(
         self, book: Book, theirs: Chain, later: set[str], refused: dict[str, str]
-    ) -> list[Crossing]:
+    ) -> list[Callable[[], None]]:
+        """Take over what no block carries; return the steps that bring the rest to this height."""
         prices: dict[str, int] = {}
         both = [market for market in theirs if _same(market, book.chain)]
         for market in theirs:
@@ -447,7 +452,8 @@ class NodePicture:
                 )
         for market in both:
             _take_over(market, book.chain[market.ticker])
-        return book.apply_block(
+        return block_steps(
+            book.chain,
             price_integers=prices,
             funding_indices={market.ticker: market.funding_index for market in both},
             open_interests={market.ticker: market.open_interest for market in both},

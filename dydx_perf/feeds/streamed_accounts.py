@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dydx_perf.book import Book
+from dydx_perf.book_accounts import AccountsPlan
 from dydx_perf.errors import CapacityError, UnknownMarketError
 from dydx_perf.ext.stream import ASSET, POSITION
 from dydx_perf.feeds.accounts import account_subject
-from dydx_perf.feeds.book_rows import held_rows, held_usdc, put_account
-from dydx_perf.feeds.book_writer import BookWriter
+from dydx_perf.feeds.book_rows import held_rows, held_usdc, plan_account
 from dydx_perf.feeds.events import AccountSnapshot, AskNode, Event
 from dydx_perf.feeds.trust import Doubts
 from dydx_perf.observers import Name
@@ -65,15 +65,15 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
     Parameters
     ----------
     names : iterable of (address, number)
-    book, doubts, writer
+    book, doubts
         Of the session.
     """
 
-    def __init__(self, names: Iterable[Name], book: Book, doubts: Doubts, writer: BookWriter) -> None:
+    def __init__(self, names: Iterable[Name], book: Book, doubts: Doubts) -> None:
         self._held = {name: StreamedAccount(name) for name in names}
         self._book = book
         self._doubts = doubts
-        self._writer = writer
+        self._whole: dict[Name, tuple[int, dict[int, int], int]] = {}  # balance, sizes, height; to be written
         self._connection = 0
         self._asked: dict[Name, None] = {}
         self._needs_markets = False
@@ -124,7 +124,10 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
     def update(
         self, height: int, is_snapshot: bool, records: list[tuple[Any, ...]], now: float
     ) -> list[Event]:
-        """Take what a block, or a snapshot after it, says of an account; of others it says nothing to us."""
+        """Take what a block, or a snapshot after it, says of an account; of others it says nothing to us.
+
+        What is whole then goes into the book by the next `plan`.
+        """
         _, *name = records[0]
         account = self._held.get(tuple(name))
         if account is None:
@@ -174,23 +177,24 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
             self.ask(account, "unknown_sign", now)
             return
         self._doubts.lift(account_subject(account.name), "unknown_sign")
-        self._put(account, account.sign, now)
+        self._whole[account.name] = account.sign * account.usdc, held, account.height
 
-    def _put(self, account: StreamedAccount, sign: int, now: float) -> None:
-        """Write a state whose sign is known; its funding was settled when it was touched."""
-        chain, subject = self._book.chain, account_subject(account.name)
-        try:
-            sizes = {chain[market].ticker: size for market, size in account.quantums.items()}
-            self._writer.write(
-                lambda: put_account(self._book, account.name, sign * account.usdc, sizes, account.height)
-            )
-        except UnknownMarketError:
-            self.ask(account, "unknown_market", now)
-        except CapacityError:
-            self._doubts.raise_(subject, "over_capacity")
-        else:
-            self._doubts.lift(subject, "unknown_market")
-            self._doubts.lift(subject, "over_capacity")
+    def plan(self, plan: AccountsPlan, now: float) -> None:
+        """Plan the states that became whole since the last call, settled as they changed."""
+        chain, whole = self._book.chain, self._whole
+        self._whole = {}
+        for name, (usdc, held, height) in whole.items():
+            account, subject = self._held[name], account_subject(name)
+            try:
+                sizes = {chain[market].ticker: size for market, size in held.items()}
+                plan_account(self._book, plan, name, usdc, sizes, height)
+            except UnknownMarketError:
+                self.ask(account, "unknown_market", now)
+            except CapacityError:
+                self._doubts.raise_(subject, "over_capacity")
+            else:
+                self._doubts.lift(subject, "unknown_market")
+                self._doubts.lift(subject, "over_capacity")
 
     # -- what a node answers
 

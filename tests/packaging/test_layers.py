@@ -32,6 +32,7 @@ LINES = [
     {"max_order", "rescue", "worst_case"},
     {"observers"},
     {"book_inputs", "book_memory"},
+    {"book_accounts"},
     {"book"},
     {"snapshot", "scan", "generated", "messages"},
     {"feeds", "protection"},
