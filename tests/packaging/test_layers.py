@@ -34,7 +34,10 @@ LINES = [
     {"book_inputs", "book_memory"},
     {"book_accounts"},
     {"book"},
-    {"snapshot", "scan", "generated", "messages"},
+    {"snapshot", "scan", "generated", "messages", "plain_accounts"},
+    {"ladder", "shocks"},
+    {"stress"},
+    {"scenario_set"},
     {"feeds", "protection"},
     {"dydx_perf"},
     {"recorded", "verify", "show_book"},
@@ -104,6 +107,9 @@ KERNELS = {
     "indexed_image": {"book_rows", "slices", "indexed_rows", "indexed"},
     "account_scan": BASE
     | {"margin", "account_store", "book_rows", "book", "columns", "slices", "indexed_rows", "indexed"},
+    "scenarios": BASE
+    | {"account_store", "settle", "margin", "book_rows", "columns", "slices", "indexed_rows", "indexed"},
+    "ladder": BASE | {"margin", "liquidation_price", "slices", "indexed_rows", "indexed"},
     "ring": set(),
     "frame": {"fixed", "numtext"},
     "stream": BASE,
