@@ -79,13 +79,15 @@ def account_slots(book: Book) -> list[int]:
 
 
 def account_state(book: Book, slot: int, perpetual_ids: Sequence[int]) -> SubaccountState:
-    """Return balances and positions, funding not settled; `perpetual_ids` are the chain's, in its order."""
+    """Return balances and positions as the chain keeps them; `perpetual_ids` are those of its markets."""
     usdc, rows, _, _ = book._inputs(slot, book._store.names[slot])
     return SubaccountState(
         (AssetPosition(USDC_ASSET_ID, usdc),) if usdc else (),
         tuple(
             PerpetualPosition(perpetual_ids[market], quantums, funding_index, quote_balance)
-            for market, quantums, funding_index, quote_balance, _ in rows
+            for market, quantums, funding_index, quote_balance, _ in sorted(
+                rows, key=lambda row: perpetual_ids[row[0]]
+            )
             if quantums or quote_balance
         ),
         {perpetual_ids[row[0]]: row[4] for row in rows if row[4]},
