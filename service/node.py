@@ -19,13 +19,27 @@ from dydx_perf.service.config import Node
 if TYPE_CHECKING:
     import grpc.aio
 
-__all__ = ["NodeQueries", "node_queries"]
+__all__ = ["NodeError", "NodeQueries", "node_queries"]
 
 #: takes (query, answer, height that the answer told)
 Record = Callable[[NodeQuery, bytes, int | None], None]
 
-MAX_MESSAGE = 64 * 1024 * 1024
+MAX_MESSAGE = 256 * 1024 * 1024
 AT_ONCE = 8  # queries under way
+#: gRPC's own pause before it connects anew: by default it grows to two minutes
+BACKOFF = [
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+]
+
+
+class NodeError(ConnectError):
+    """A node that cannot be reached, or refuses; `code` is the name of gRPC's status."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class NodeQueries:
@@ -81,20 +95,46 @@ class NodeQueries:
 
     async def _one(self, picture: NodePicture, query: NodeQuery) -> NodeQuery | None:
         """Ask one query and return that for its next page."""
+        answer, told = await self.one(query, picture.height)
+        self._record(query, answer, told)
+        return picture.answer(query, answer, height=told)
+
+    async def one(
+        self, query: NodeQuery, height: int | None, timeout: float | None = None
+    ) -> tuple[bytes, int | None]:
+        """Ask one query at a height, None: the newest; returns the answer and the height that it tells.
+
+        Raises
+        ------
+        NodeError
+        """
         import grpc
 
-        pinned = [] if picture.height is None else [(HEIGHT_KEY, str(picture.height))]
+        pinned = [] if height is None else [(HEIGHT_KEY, str(height))]
         async with self._places:
             call = self._channel.unary_unary(query.method)(
-                query.request, timeout=self._timeout, metadata=pinned
+                query.request, timeout=self._timeout if timeout is None else timeout, metadata=pinned
             )
             try:
                 answer: bytes = await call
                 told = _height([*(await call.initial_metadata()), *(await call.trailing_metadata())])
             except grpc.aio.AioRpcError as error:
-                raise ConnectError(f"{query.method}: {error.code().name}: {error.details()}") from None
-        self._record(query, answer, told)
-        return picture.answer(query, answer, height=told)
+                raise _refused(query.method, error) from None
+        return answer, told
+
+    def stream(self, method: str, request: bytes) -> grpc.aio.UnaryStreamCall:
+        """Open a stream; what ends it is told by `stream_end`."""
+        return self._channel.unary_stream(method)(request)
+
+    @staticmethod
+    async def stream_end(call: grpc.aio.UnaryStreamCall) -> NodeError:
+        """Return how a stream ended."""
+        code, details = await call.code(), await call.details()
+        return NodeError(f"{code.name}: {details}", code.name)
+
+
+def _refused(method: str, error: grpc.aio.AioRpcError) -> NodeError:
+    return NodeError(f"{method}: {error.code().name}: {error.details()}", error.code().name)
 
 
 def _height(metadata: list[tuple[str, Any]]) -> int | None:
@@ -120,7 +160,7 @@ async def node_queries(node: Node, record: Record) -> AsyncIterator[NodeQueries]
             f'nothing, or what the grpc extra brings: pip install "dydx-perf[grpc]" ({error.name} is missing)'
         )
         raise ConfigError("node.grpc", node.grpc, allowed) from None
-    options = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.keepalive_time_ms", 30_000)]
+    options = [("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.keepalive_time_ms", 30_000), *BACKOFF]
     if node.tls:
         channel = grpc.aio.secure_channel(node.grpc, grpc.ssl_channel_credentials(), options=options)
     else:

@@ -111,7 +111,7 @@ class FullNodeSession:
         self._scanner = StreamScanner(max_records=max_records)
         self.doubts = Doubts()
         self._writer = BookWriter()
-        self._accounts = StreamedAccounts(subscription.accounts, into, self.doubts)
+        self._accounts = self._streamed(subscription)
         self._books = {
             into.chain[ticker].clob_pair_id: OrderQueueBook(into.chain[ticker], max_orders=max_orders)
             for ticker in subscription.order_books
@@ -136,6 +136,10 @@ class FullNodeSession:
             self.doubts.raise_(account_subject(name), "no_snapshot")
         self._note_states()
         self.doubts.changes()  # what a new session doubts is no change
+
+    def _streamed(self, subscription: StreamSubscription) -> StreamedAccounts:
+        """Return what keeps the accounts that it tells of."""
+        return StreamedAccounts(subscription.accounts, self._book, self.doubts)
 
     # -- the connection
 

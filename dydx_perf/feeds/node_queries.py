@@ -13,9 +13,17 @@ from hashlib import sha256
 
 from dydx_perf.address import address_of
 from dydx_perf.feeds.rest_paths import quoted
-from dydx_perf.feeds.wire import number, page_request, text
+from dydx_perf.feeds.wire import message, number, page_request, text
 
-__all__ = ["HEIGHT_KEY", "USDC_DENOM", "NodeQuery", "fund_address", "queries"]
+__all__ = [
+    "HEIGHT_KEY",
+    "USDC_DENOM",
+    "NodeQuery",
+    "account_queries",
+    "all_accounts",
+    "fund_address",
+    "queries",
+]
 
 #: metadata of a request that pins it to a height, and of an answer that tells its own
 HEIGHT_KEY = "x-cosmos-block-height"
@@ -35,8 +43,8 @@ class NodeQuery:
     ----------
     name : str
         What it asks for: "perpetuals", "liquidity_tiers", "market_prices", "clob_pairs", "subaccount",
-        "leverage", "perpetuals_params", "liquidations_config", "equity_tiers", "rate_limits", "fee_tiers",
-        "gate", "fund" or "version".
+        "subaccounts", "leverage", "perpetuals_params", "liquidations_config", "equity_tiers", "rate_limits",
+        "fee_tiers", "gate", "fund" or "version".
     subject : tuple
         (address, number) of an account, (perpetual id,) of a gate, (module account,) of a fund; else empty.
     method : str
@@ -128,6 +136,18 @@ def account_queries(address: str, number_: int) -> tuple[NodeQuery, NodeQuery]:
             f"/dydxprotocol/subaccounts/subaccount/{where}",
         ),
         NodeQuery("leverage", subject, f"{CLOB}Leverage", request, f"/dydxprotocol/clob/leverage/{where}"),
+    )
+
+
+def all_accounts() -> NodeQuery:
+    """Ask for the first page of all accounts, and how many there are."""
+    return NodeQuery(
+        "subaccounts",
+        (),
+        f"{SUBACCOUNTS}SubaccountAll",
+        message(1, number(3, PAGE_LIMIT) + number(4, 1)),
+        f"/dydxprotocol/subaccounts/subaccount?pagination.limit={PAGE_LIMIT}&pagination.count_total=true",
+        paged=True,
     )
 
 

@@ -38,6 +38,9 @@ DOUBTS = {
     "not_reconciled": "no independent answer agrees yet with what the source's messages added up to",
     "unknown_sign": "the sign of its balance is not known until a query answers",
     "over_capacity": "the book has no room for it",
+    "incomplete": "not all of its pages have come yet",
+    "old_picture": "it was last asked for longer ago than is allowed",
+    "other_collateral": "it holds collateral that is not USDC, which has no value here",
 }
 
 #: what is shown and takes no trust away

@@ -56,8 +56,8 @@ FEEDS = [
     {"accounts", "levels", "node_fills", "node_messages"},
     {"markets", "node", "reconcile", "streamed_accounts"},
     {"pools"},
-    {"fullnode", "node_answers"},
-    {"channels"},
+    {"fullnode", "node_answers", "whole_chain"},
+    {"channels", "whole_chain_stream"},
     {"hot_path"},
     {"indexer"},
 ]
