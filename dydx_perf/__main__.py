@@ -31,7 +31,9 @@ def explain(arguments: Sequence[str]) -> int:
 
 
 def scan(arguments: Sequence[str]) -> int:
-    """List accounts of a file, the riskiest first."""
+    """List accounts of a file, or all of a node's (--node), the riskiest first."""
+    if any(argument.partition("=")[0] == "--node" for argument in arguments):
+        return service("scan", arguments)
     from dydx_perf.offline import scan as run
 
     return run(arguments)

@@ -55,6 +55,11 @@ FILE is one of
 """
 
 
+NODE_HELP = """
+
+dydx-perf scan --node HOST[:PORT] reads every account of the chain instead (scan --node HOST --help)."""
+
+
 @dataclass(frozen=True, slots=True)
 class ScanRow:
     """One account of a scan."""
@@ -144,7 +149,7 @@ def parser_of(verb: str, function: Callable[[Sequence[str]], int]) -> argparse.A
     parser = argparse.ArgumentParser(
         prog=f"dydx-perf {verb}",
         description=(function.__doc__ or "").strip(),
-        epilog=f"{FILE_HELP}\n{statuses[verb]}",
+        epilog=f"{FILE_HELP}\n{statuses[verb]}{NODE_HELP if verb == 'scan' else ''}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("file", metavar="FILE", help="accounts, see below")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +22,7 @@ from dydx_perf.feeds.node import NodePicture
 from dydx_perf.feeds.node_queries import account_queries
 from dydx_perf.feeds.node_stream import METHOD
 from dydx_perf.feeds.whole_chain import WholeChain
-from dydx_perf.feeds.whole_chain_stream import FollowedChain, WholeChainSession
+from dydx_perf.feeds.whole_chain_stream import ChainStanding, FollowedChain, WholeChainSession
 from dydx_perf.observers import Name
 from dydx_perf.service.metrics import Latency
 from dydx_perf.service.node import NodeError, NodeQueries
@@ -57,6 +58,8 @@ class ChainSettings:
         Accounts of one stream.
     first_delay, longest_delay : float
         Seconds before something is tried again; doubled, with jitter.
+    patience : float
+        Seconds without an answer after which markets and pages are given up.
     """
 
     max_subaccounts: int | None = None
@@ -66,6 +69,7 @@ class ChainSettings:
     per_stream: int = 50_000
     first_delay: float = 0.5
     longest_delay: float = 30.0
+    patience: float = math.inf
 
 
 @dataclass(slots=True)
@@ -121,6 +125,7 @@ class ChainFeed:
         self.counts = ChainCounts()
         self.followed: FollowedChain | None = None
         self.trouble = ""
+        self._answered_at = self.now
         self.version: str | None = None
         self._node = node
         self._on_page = on_page
@@ -147,6 +152,12 @@ class ChainFeed:
         if self.followed is None:
             raise InputError("whole", None, "a chain, which there is when its markets came")
         return self.followed.whole
+
+    def standing(self) -> ChainStanding:
+        """Return how good the figures are now."""
+        if self.followed is None:
+            return ChainStanding(("incomplete",), None, None, None, "estimate", 0)
+        return self.followed.standing(self.now)
 
     # -- loading
 
@@ -185,12 +196,14 @@ class ChainFeed:
                 attempts += 1
                 await self._pause(str(error), attempts)
             else:
-                self.trouble = ""
+                self._answered_at, self.trouble = self.now, ""
                 return done
 
     async def _pause(self, why: str, attempts: int) -> None:
         self.trouble = why
         self.counts.failures += 1
+        if self.now - self._answered_at > self.settings.patience:
+            raise ConnectError(f"no answer for {self.settings.patience:g} s: {why}")
         self._on_page()
         log.warning("whole chain: %s", why)
         longest = min(self.settings.first_delay * 2 ** min(attempts - 1, 20), self.settings.longest_delay)
@@ -215,7 +228,7 @@ class ChainFeed:
                 await self._pause(str(error), attempts)
                 continue
             attempts = refusals = 0
-            self.trouble = ""
+            self._answered_at, self.trouble = self.now, ""
             counts.pages += 1
             counts.crossings += len(crossings)
             self._on_page()

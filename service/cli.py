@@ -1,4 +1,4 @@
-"""The verbs that need the service extra: serve, record, watch, replay.
+"""The verbs that need the service extra: serve, record, watch, replay, scan of a node.
 
 Each stops on Ctrl-C or SIGTERM after it has closed what it opened. Exit status: 0 when it did what was asked,
 1 when it could not, 2 for settings that are wrong, 70 for a defect.
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Coroutine, Sequence
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -25,7 +25,9 @@ from dydx_perf.errors import ConfigError, DydxPerfError, FeedError
 from dydx_perf.feeds.trust import WatchedRisk
 from dydx_perf.recording import RecordingReader
 from dydx_perf.service import app, offline
-from dydx_perf.service.config import Config, load
+from dydx_perf.service.chain_feed import ChainSettings
+from dydx_perf.service.chain_scan import NodeScan, node_of, scan_node
+from dydx_perf.service.config import Config, LogLevel, load
 from dydx_perf.service.playback import Playback
 from dydx_perf.service.recorder import recorder
 from dydx_perf.service.replay import Pace, ReplayServer
@@ -148,6 +150,48 @@ def watch(
             path = stack.enter_context(as_file(files("dydx_perf.data") / SAMPLE))
         _log(chosen, "error")
         _run(_watch_recording(chosen, _playback(path), speed))
+
+
+@cli.command()
+def scan(
+    node: Annotated[str, typer.Option(help="HOST[:PORT] of a full node's gRPC; 9090 without a port.")],
+    top: Annotated[int, typer.Option(min=0, max=100_000, help="List so many of the riskiest.")] = 20,
+    json: Annotated[bool, typer.Option("--json", help="JSON, one line an answer.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with the chain until Ctrl-C.")] = False,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream/--no-stream", help="Follow the node's stream, or ask all again and again."),
+    ] = True,
+    every: Annotated[float, typer.Option(min=1, max=86_400, help="Seconds between two passes.")] = 60.0,
+    tls: Annotated[bool | None, typer.Option("--tls/--no-tls", help="By default on port 443 only.")] = None,
+    max_subaccounts: Annotated[
+        int | None, typer.Option(min=1, help="Room; by default a quarter more than the node counts.")
+    ] = None,
+    max_positions: Annotated[
+        int | None, typer.Option(min=1, help="Room; by default by the first page.")
+    ] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, max=3_600, help="Seconds for one query.")] = 10.0,
+    patience: Annotated[
+        float, typer.Option(min=0, help="Give up after so many seconds without an answer.")
+    ] = 60.0,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "error",
+) -> None:
+    """Read every account of the chain from a node, and list who is at risk.
+
+    `dydx-perf scan FILE` does it for accounts of a file, without a node.
+    """
+    settings = ChainSettings(
+        max_subaccounts=max_subaccounts,
+        max_positions=max_positions,
+        stream=stream,
+        every=every,
+        patience=patience,
+    )
+    asked = NodeScan(node_of(node, tls, timeout), settings, top, json, follow)
+    if log_level not in get_args(LogLevel):
+        raise ConfigError("--log-level", log_level, ", ".join(get_args(LogLevel)))
+    _log(Config(), log_level)
+    _run(scan_node(asked))
 
 
 @cli.command()

@@ -42,6 +42,8 @@ __all__ = ["Pass", "Pending", "WholeChain"]
 SPARE_ACCOUNTS, SPARE_POSITIONS = 1.25, 1.5
 LEAST_ACCOUNTS, LEAST_POSITIONS = 1_000, 20_000
 MAX_OWNER = 64  # characters
+LEAST_SHARE = 0.9  # of the accounts counted on the first page, where pages are of several heights
+FROM_ANSWER = 1  # what is no pass's number
 
 #: balance, then quantums, funding index and quote balance by index of the market
 State = tuple[int, dict[int, tuple[int, int, int]]]
@@ -141,11 +143,11 @@ class WholeChain:
         self._chain = chain
         self._room = max_subaccounts, max_positions
         self._book: Book | None = None
-        self._seen: NDArray[np.uint32]  # in which pass an account came last, by slot
+        self._seen: NDArray[np.uint32]  # in which pass an account came last, by slot; 0: nobody
         self._of: NDArray[np.int64]  # height of its state, by slot
         self._told: NDArray[np.bool_]  # whether a stream tells of it, by slot
         self._query: NodeQuery | None = None
-        self._number = 0
+        self._number = FROM_ANSWER
         self._pin: int | None = None
         self.running: Pass | None = None
         self.done: Pass | None = None
@@ -236,11 +238,19 @@ class WholeChain:
         assert self._query is not None
         if not found and (page.next_key or self._query.is_first_page):
             raise FrameError("a page of subaccounts with at least one")
+        if self._is_past(height) and self.done is not None:
+            raise FrameError(f"a page of block {self.done.low} or of a later one, not of {height}")
         if page.next_key and self._query.after(page.next_key) == self._query:
             raise FrameError("a page that leads to another one")
         is_pinned = self._pin is not None and height == self._pin
-        if not page.next_key and total and is_pinned and accounts != total:
+        is_whole = accounts == total if is_pinned else accounts > total * LEAST_SHARE
+        if not page.next_key and total and not is_whole:
             raise FrameError(f"{total:,} subaccounts on all pages, not {accounts:,}")
+
+    def _is_past(self, height: int | None) -> bool:
+        """Whether a height is before that of the last pass, which may have dropped accounts of then."""
+        done = self.done
+        return done is not None and done.low is not None and (height or 0) < done.low
 
     def _take_room(self, page: SubaccountPage) -> None:
         import numpy as np
@@ -400,8 +410,11 @@ class WholeChain:
             self._compare(name, slot, (usdc, {markets[row[0]]: row[1:] for row in rows}), height, writer)
 
     def _seen_at(self, slot: int | None) -> None:
-        if slot is not None and self.running is not None:
-            self._seen[slot] = self._number
+        if slot is not None:
+            if self.running is not None:
+                self._seen[slot] = self._number
+            elif not self._seen[slot]:
+                self._seen[slot] = FROM_ANSWER
 
     def _settle(self, name: Name, slot: int, height: int | None, state: State | None) -> bool:
         """Note the height of a state, and lift a doubt if that is late enough; False: contradicted."""
@@ -524,13 +537,8 @@ class WholeChain:
         writer = BookWriter()
         try:
             rows = self._checked(page, None)
-            slot = rows.slots[0] if rows.slots else None
-            is_gone = slot is None and not page.beside and not len(page.account) and not int(page.usdc.sum())
-            if is_gone:
-                pending = self.pending.get(name)
-                if pending is not None and pending.height <= (height or 0):
-                    del self.pending[name]
-            else:
+            # An account that is gone comes in as an empty one, so that an older page cannot bring it back.
+            if name in self.book or not self._is_past(height):
                 self._write_columns(page, rows, height, writer)
                 self._write_beside(page, height, writer)
         finally:
@@ -546,6 +554,11 @@ class WholeChain:
         if self._book is None:
             raise InputError("book", None, "a book, which there is when the first page came")
         return self._book
+
+    @property
+    def pages_came(self) -> bool:
+        """Whether there is a book."""
+        return self._book is not None
 
     @property
     def is_loaded(self) -> bool:

@@ -131,6 +131,11 @@ class ChainStanding:
     basis: str
     accounts_in_doubt: int
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether a pass came to its end."""
+        return "incomplete" not in self.doubts
+
 
 class FollowedChain:
     """A whole chain with the streams that it has, and what may be said of an account.

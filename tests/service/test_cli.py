@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import signal
-import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
 from venue_peers import ACCOUNT, fall, until
+from verb_processes import called, line_with, run
 
 from dydx_perf.__main__ import main
 from dydx_perf.recording import RecordingReader
@@ -20,39 +17,6 @@ from dydx_perf.service.playback import Playback
 from dydx_perf.service.replay import serve
 
 VERBS = ("explain", "record", "replay", "scan", "serve", "show", "verify", "watch")
-
-
-async def run(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    """Call a verb to its end."""
-    async with called(*arguments, **environment) as process:
-        out, err = await asyncio.wait_for(process.communicate(), 60.0)
-    assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
-
-
-@contextlib.asynccontextmanager
-async def called(*arguments: str, **environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "dydx_perf", *arguments,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **environment},
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        process._transport.close()  # type: ignore[attr-defined]
-
-
-async def line_with(stream: asyncio.StreamReader | None, what: str) -> str:
-    """Return the first line that holds a text."""
-    assert stream is not None
-    async with asyncio.timeout(30.0):
-        while what not in (line := (await stream.readline()).decode()):
-            assert line, f"it ended without {what!r}"
-    return line.strip()
 
 
 async def test_help_lists_every_verb() -> None:
