@@ -367,26 +367,28 @@ class WholeChain:
             return agrees
         if self.running is not None:
             self.running.corrected += 1
-        self._put(name, slot, held, (theirs[0], wanted), height, writer)
+        self._put(name, held, (theirs[0], wanted), height, writer)
         return agrees
 
     def _put(
         self,
         name: Name,
-        slot: int,
         held: list[Row],
         state: State,
         height: int | None,
         writer: BookWriter,
     ) -> None:
         chosen = {row[0]: row[4] for row in held}
-        rows = {market: (market, 0, 0, 0, ppm) for market, ppm in chosen.items()}
+        rows = {market: (market, 0, 0, 0, ppm) for market, ppm in chosen.items() if ppm}
         rows |= {market: (market, *row, chosen.get(market, 0)) for market, row in state[1].items()}
         source = -1 if height is None else height, ESTIMATE
+        plan = self.book._plan()
         try:
-            writer.write(partial(self.book._put, slot, state[0], held, list(rows.values()), source))
+            plan.put(name, state[0], rows.values(), source)
         except CapacityError:
             self.doubt(name, Pending("over_capacity", height or 0))
+        else:
+            writer.write(lambda: self.book._change(plan.write))
 
     def _write_beside(self, page: SubaccountPage, height: int | None, writer: BookWriter) -> None:
         """Take accounts that no column holds: numbers past 64 bits, other collateral, one by one."""

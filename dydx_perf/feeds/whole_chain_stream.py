@@ -15,7 +15,6 @@ from dydx_perf.errors import InputError
 from dydx_perf.ext.stream import ASSET, POSITION
 from dydx_perf.feeds.accounts import market_subject
 from dydx_perf.feeds.book_rows import held_rows
-from dydx_perf.feeds.book_writer import BookWriter
 from dydx_perf.feeds.events import Event
 from dydx_perf.feeds.fullnode import CHAIN, FEED, FullNodeSession
 from dydx_perf.feeds.node_stream import NodeDeadlines, StreamSubscription
@@ -41,9 +40,9 @@ class ToldAccounts(StreamedAccounts):
         Block of this connection's first snapshot; None: it has not come.
     """
 
-    def __init__(self, whole: WholeChain, book: Book, doubts: Doubts, writer: BookWriter) -> None:
-        super().__init__((), book, doubts, writer)
-        self._whole = whole
+    def __init__(self, whole: WholeChain, book: Book, doubts: Doubts) -> None:
+        super().__init__((), book, doubts)
+        self._every = whole
         self.since: int | None = None
 
     def begin(self) -> None:
@@ -59,7 +58,7 @@ class ToldAccounts(StreamedAccounts):
         _, address, number = records[0]
         sizes = {market: size for kind, market, size in records[1:] if kind == POSITION}
         balances = [amount for kind, asset, amount in records[1:] if kind == ASSET and asset == USDC]
-        self._whole.changed((address, number), height, is_snapshot, sizes, balances[-1] if balances else None)
+        self._every.changed((address, number), height, is_snapshot, sizes, balances[-1] if balances else None)
         return []
 
 
@@ -80,7 +79,7 @@ class WholeChainSession(FullNodeSession):
         )
 
     def _streamed(self, subscription: StreamSubscription) -> StreamedAccounts:
-        self.told = ToldAccounts(self._whole, self.book, self.doubts, self._writer)
+        self.told = ToldAccounts(self._whole, self.book, self.doubts)
         return self.told
 
     @property
