@@ -16,6 +16,7 @@ from aiohttp import web
 from dydx_perf.errors import CapacityError, ConnectError, UnknownSubaccountError
 from dydx_perf.service import answers
 from dydx_perf.service.broadcast import Reader
+from dydx_perf.service.chain_api import ChainApi
 from dydx_perf.service.config import SUBACCOUNTS, Api
 from dydx_perf.service.metrics import CONTENT_TYPE, Metrics
 from dydx_perf.service.proof import proof_answer
@@ -36,6 +37,7 @@ class Application:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         self._metrics = Metrics(watch)
+        self._chain = ChainApi(watch)
 
     def routes(self) -> list[web.RouteDef]:
         """Return what is answered."""
@@ -49,6 +51,9 @@ class Application:
             web.get("/v1/markets", self.markets),
             web.get("/v1/proof", self.proof),
             web.get("/v1/stream", self.stream),
+            web.get("/v1/at-risk", self.at_risk),
+            web.get("/v1/ladder/{market}", self.ladder),
+            web.get("/v1/liquidations/next", self.next_liquidations),
         ]
 
     async def healthz(self, request: web.Request) -> web.Response:
@@ -90,7 +95,7 @@ class Application:
 
     async def markets(self, request: web.Request) -> web.Response:
         """Return all markets that are known."""
-        chain = self._watch.book.chain
+        chain = self._watch.shown_chain
         return _json(
             answers.MarketsAnswer(
                 height=chain.height,
@@ -104,6 +109,18 @@ class Application:
     async def proof(self, request: web.Request) -> web.Response:
         """Return how the liquidations that were seen had been shown before they came."""
         return _json(proof_answer(self._watch.proof))
+
+    async def at_risk(self, request: web.Request) -> web.Response:
+        """Return the riskiest accounts of the whole chain."""
+        return _json(self._chain.at_risk(request))
+
+    async def ladder(self, request: web.Request) -> web.Response:
+        """Return what of a market is liquidated at which price."""
+        return _json(self._chain.ladder(request))
+
+    async def next_liquidations(self, request: web.Request) -> web.Response:
+        """Return what the next block may liquidate."""
+        return _json(self._chain.next(request))
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Send the state of every account, then each risk event in order."""

@@ -12,10 +12,10 @@ import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from dydx_perf.errors import ConnectError, FrameError, InputError
+from dydx_perf.errors import CapacityError, ConnectError, FrameError, InputError
 from dydx_perf.ext.crossing import Crossing
 from dydx_perf.feeds.events import AskNode, BlockSeen, Event, Reconnect, Send
 from dydx_perf.feeds.node import NodePicture
@@ -24,10 +24,11 @@ from dydx_perf.feeds.node_stream import METHOD
 from dydx_perf.feeds.whole_chain import WholeChain
 from dydx_perf.feeds.whole_chain_stream import ChainStanding, FollowedChain, WholeChainSession
 from dydx_perf.observers import Name
+from dydx_perf.service.config import WholeChain as WholeChainConfig
 from dydx_perf.service.metrics import Latency
 from dydx_perf.service.node import NodeError, NodeQueries
 
-__all__ = ["ChainCounts", "ChainFeed", "ChainSettings"]
+__all__ = ["NOTHING", "ChainCounts", "ChainFeed", "ChainSettings", "settings_of"]
 
 log = logging.getLogger("dydx_perf")
 
@@ -40,6 +41,10 @@ REFUSALS = {"INVALID_ARGUMENT", "NOT_FOUND", "OUT_OF_RANGE", "UNKNOWN", "INTERNA
 REFUSED_TIMES = 3  # until a pass goes on at another height
 #: so many accounts in doubt are settled faster by a pass than one by one
 FLOOD, FLOOD_SHARE = 2_000, 50
+
+
+#: what is known before anything came
+NOTHING = ChainStanding(("incomplete",), None, None, None, "estimate", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,17 @@ class ChainCounts:
     doubt: Latency = field(default_factory=Latency)
 
 
+def settings_of(config: WholeChainConfig) -> ChainSettings:
+    """Return the settings of a service's whole chain."""
+    return ChainSettings(
+        max_subaccounts=config.max_subaccounts or None,
+        max_positions=config.max_positions or None,
+        stream=config.stream,
+        every=config.every,
+        per_stream=config.accounts_per_stream,
+    )
+
+
 class ChainFeed:
     """Read a whole chain, and keep it.
 
@@ -125,6 +141,7 @@ class ChainFeed:
         self.counts = ChainCounts()
         self.followed: FollowedChain | None = None
         self.trouble = ""
+        self.is_too_large = False
         self._answered_at = self.now
         self.version: str | None = None
         self._node = node
@@ -155,11 +172,32 @@ class ChainFeed:
 
     def standing(self) -> ChainStanding:
         """Return how good the figures are now."""
-        if self.followed is None:
-            return ChainStanding(("incomplete",), None, None, None, "estimate", 0)
-        return self.followed.standing(self.now)
+        standing = NOTHING if self.followed is None else self.followed.standing(self.now)
+        if self.is_too_large:
+            return replace(standing, doubts=(*standing.doubts, "over_capacity"))
+        return standing
+
+    def unready(self) -> list[str]:
+        """Return what keeps its figures from being trusted."""
+        trouble = f" ({self.trouble})" if self.trouble else ""
+        return [f"whole chain: {code}{trouble}" for code in self.standing().doubts]
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all pages came once."""
+        return self.followed is not None and self.followed.whole.is_loaded
 
     # -- loading
+
+    async def run(self) -> None:
+        """Load and keep it until cancelled; one that does not fit is said, and left."""
+        try:
+            await self.load()
+        except CapacityError as error:
+            self.trouble, self.is_too_large = str(error), True
+            log.error("whole chain: %s", error)
+            return
+        await self.keep()
 
     async def load(self) -> FollowedChain:
         """Ask for markets and all accounts at one height; tries again until both came.

@@ -30,6 +30,7 @@ __all__ = [
     "Network",
     "Node",
     "Record",
+    "WholeChain",
     "from_document",
     "load",
     "pairs",
@@ -52,6 +53,7 @@ NETWORKS: dict[str, tuple[str, str]] = {
 }
 
 ADDRESS = re.compile(r"[a-z]{2,20}1[02-9ac-hj-np-z]{6,90}")
+HOST_AND_PORT = re.compile(r"[^\s/:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}")
 TICKER = re.compile(r"[A-Z0-9.,_$-]{1,64}")
 SUBACCOUNTS = 128_000
 #: how msgspec calls a type, and how the file's author does
@@ -85,6 +87,28 @@ class Node(Section, frozen=True):
     grpc: str = ""
     tls: bool = True
     timeout: Seconds = 5.0
+
+
+class WholeChain(Section, frozen=True):
+    """Every account of the chain, from a node; see `dydx_perf.service.chain_feed.ChainSettings`.
+
+    Attributes
+    ----------
+    node : str
+        ``host:port``; empty: that of [node].
+    max_subaccounts, max_positions : int
+        Room; 0: as the node's first page lets expect.
+    """
+
+    enabled: bool = False
+    node: str = ""
+    tls: bool = True
+    timeout: Seconds = 10.0
+    max_subaccounts: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    max_positions: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    stream: bool = True
+    every: Seconds = 60.0
+    accounts_per_stream: Annotated[int, Meta(ge=1, le=150_000)] = 50_000
 
 
 class Api(Section, frozen=True):
@@ -162,10 +186,24 @@ class Config(Section, frozen=True):
     log_level: LogLevel = "info"
     indexer: Indexer = Indexer()
     node: Node = Node()
+    whole_chain: WholeChain = WholeChain()
     api: Api = Api()
     limits: Limits = Limits()
     liveness: Liveness = Liveness()
     record: Record = Record()
+
+    @property
+    def watches_indexer(self) -> bool:
+        """Whether the indexer is connected to: not where the whole chain is all that is asked for."""
+        return bool(self.accounts or self.parents or self.order_books) or not self.whole_chain.enabled
+
+    @property
+    def chain_node(self) -> Node:
+        """Where the whole chain comes from."""
+        whole = self.whole_chain
+        if not whole.node:
+            return self.node
+        return Node(grpc=whole.node, tls=whole.tls, timeout=whole.timeout)
 
     @property
     def websocket(self) -> str:
@@ -268,10 +306,11 @@ def _check(config: Config) -> None:
                 raise ConfigError(key, address, 'an address: the network is "own"')
         elif not _is_url(address, schemes):
             raise ConfigError(key, address, f"an address that begins with {schemes[0]}:// or {schemes[1]}://")
-    if config.node.grpc and not re.fullmatch(
-        r"[^\s/:]+:[0-9]{1,5}|\[[0-9a-fA-F:]+\]:[0-9]{1,5}", config.node.grpc
-    ):
-        raise ConfigError("node.grpc", config.node.grpc, "host:port")
+    for key, node in (("node.grpc", config.node.grpc), ("whole_chain.node", config.whole_chain.node)):
+        if node and not HOST_AND_PORT.fullmatch(node):
+            raise ConfigError(key, node, "host:port")
+    if config.whole_chain.enabled and not config.chain_node.grpc:
+        raise ConfigError("whole_chain.node", "", "host:port: it is enabled, and [node] has none either")
     if not _is_loopback(config.api.host) and not config.api.allow_remote:
         raise ConfigError("api.host", config.api.host, "a loopback host, or any with api.allow_remote = true")
     if config.liveness.first_delay > config.liveness.longest_delay:

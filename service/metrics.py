@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -124,12 +125,51 @@ class Metrics(Collector):
         ]
         for name, text, number in gauges:
             yield GaugeMetricFamily(f"dydx_perf_{name}", text, value=number)
-        yield HistogramMetricFamily(
-            "dydx_perf_handling_seconds",
-            "From a frame's arrival to the end of all that follows from it.",
-            buckets=counts.handling.buckets(),
-            sum_value=counts.handling.total / 1e9,
-        )
+        text = "From a frame's arrival to the end of all that follows from it."
+        yield _histogram("handling", text, counts.handling)
+        if watch.config.whole_chain.enabled:
+            yield from self._chain()
+
+    def _chain(self) -> Iterator[Metric]:
+        """Read what is of the whole chain."""
+        feed = self._watch.chain_feed
+        if feed is None:
+            return
+        counts, standing = feed.counts, feed.standing()
+        counters: list[tuple[str, str, int]] = [
+            ("pages", "Pages of all accounts taken.", counts.pages),
+            ("passes", "Walks through all pages.", counts.passes),
+            ("bad_pages", "Pages and stream messages that could not be read.", counts.bad_pages),
+            ("failures", "Questions that were not answered.", counts.failures),
+            ("reconnects", "Streams that ended and were to be made anew.", counts.reconnects),
+            ("blocks", "Blocks that streams told of.", counts.blocks),
+            ("crossings", "Edges: accounts that became, or stopped being, liquidatable.", counts.crossings),
+            ("asked", "Accounts asked for because a stream told a change.", counts.asked),
+            ("contradictions", "Answers that were not what a stream had said.", counts.contradictions),
+        ]
+        for name, text, value in counters:
+            yield CounterMetricFamily(f"dydx_perf_chain_{name}", text, value=value)
+        used = feed.whole.book.used if feed.is_loaded else {"subaccounts": 0, "positions": 0}
+        gauges: list[tuple[str, str, float]] = [
+            ("trusted", "Whether nothing of the whole is in doubt.", float(not standing.doubts)),
+            ("height", "Block that it is the state of.", standing.height or 0),
+            ("age_seconds", "Since that block came.", math.nan if standing.age is None else standing.age),
+            ("subaccounts", "Accounts in the book.", used["subaccounts"]),
+            ("positions", "Positions in the book.", used["positions"]),
+            ("accounts_in_doubt", "Accounts in doubt of their own.", standing.accounts_in_doubt),
+        ]
+        for name, text, number in gauges:
+            yield GaugeMetricFamily(f"dydx_perf_chain_{name}", text, value=number)
+        text = "From a block's bytes to the verdict of every account that it moved, but of those in doubt."
+        yield _histogram("chain_verdict", text, counts.verdict)
+        text = "From the question about an account in doubt to its verdict."
+        yield _histogram("chain_doubt", text, counts.doubt)
+
+
+def _histogram(name: str, text: str, latency: Latency) -> Metric:
+    return HistogramMetricFamily(
+        f"dydx_perf_{name}_seconds", text, buckets=latency.buckets(), sum_value=latency.total / 1e9
+    )
 
 
 def _labelled(

@@ -26,6 +26,7 @@ from dydx_perf.feeds.trust import WatchedRisk
 from dydx_perf.recording import Frame, seconds
 from dydx_perf.service import answers
 from dydx_perf.service.broadcast import Broadcast
+from dydx_perf.service.chain_feed import ChainFeed, settings_of
 from dydx_perf.service.config import Config
 from dydx_perf.service.connect import Connection, connection
 from dydx_perf.service.metrics import Counts
@@ -109,9 +110,19 @@ class Watch(Watched):
                 self._node = await stack.enter_async_context(node_queries(self.config.node, self.node_told))
             stack.callback(self.broadcast.close)
             async with asyncio.TaskGroup() as group:
-                for feed in self.feeds:
+                for feed in self.feeds if self.config.watches_indexer else ():
                     group.create_task(self._keep(feed), name=f"feed {feed.number}")
+                if self.config.whole_chain.enabled:
+                    group.create_task(self._keep_chain(), name="whole chain")
                 group.create_task(_raised_by(self._failure), name="failures")
+
+    async def _keep_chain(self) -> None:
+        """Keep every account of the chain."""
+        from dydx_perf.service.node import node_queries
+
+        async with node_queries(self.config.chain_node, lambda *_: None) as queries:
+            self.chain_feed = ChainFeed(queries, settings_of(self.config.whole_chain), self.changed)
+            await self.chain_feed.run()
 
     async def _keep(self, feed: Feed) -> None:
         """Connect, again and again."""

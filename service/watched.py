@@ -26,6 +26,7 @@ from dydx_perf.feeds.subscriptions import (
 from dydx_perf.feeds.trust import WatchedRisk
 from dydx_perf.recording import seconds
 from dydx_perf.service import answers
+from dydx_perf.service.chain_feed import ChainFeed
 from dydx_perf.service.config import PARENTS, Config, pairs
 from dydx_perf.service.connect import Connection
 from dydx_perf.subaccount import PARENT_SUBACCOUNTS
@@ -153,6 +154,7 @@ class Watched:
                     self._feeds[subscription.address, subscription.number] = feed
                 elif isinstance(subscription, ParentSubaccountOf):
                     self._parents[subscription.address, subscription.number] = feed
+        self.chain_feed: ChainFeed | None = None  # from `run` on, where the whole chain is asked for
         self._summary: Summary | None = None
         self._summary_until = 0.0
 
@@ -209,6 +211,14 @@ class Watched:
             self.feed_of(address, number).session.account(address, number),
         )
 
+    @property
+    def shown_chain(self) -> Chain:
+        """The markets to show: the indexer's, or the node's where the whole chain is all that is watched."""
+        feed = self.chain_feed
+        if self.config.watches_indexer or feed is None or feed.followed is None:
+            return self.book.chain
+        return feed.whole.chain
+
     def standing_of(self, ticker: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return doubts and notices of a market."""
         doubts = self.feeds[0].session.doubts
@@ -234,7 +244,12 @@ class Watched:
     def _summarized(self) -> Summary:
         verdicts = {"safe": 0, "liquidatable": 0, "unknown": 0}
         doubts: Counter[str] = Counter()
-        unready = [f"connection {feed.number}: not open" for feed in self.feeds if feed.wire is None]
+        unready = [
+            f"connection {feed.number}: not open"
+            for feed in self.feeds
+            if feed.wire is None and self.config.watches_indexer
+        ]
+        unready += self._unready_chain()
         for risk in self.risks():
             verdicts[risk.verdict] += 1
             doubts.update(risk.doubts)
@@ -242,6 +257,11 @@ class Watched:
                 why = ", ".join(risk.doubts) or "nothing is known yet"
                 unready.append(f"account {risk.address}/{risk.number}: {why}")
         return Summary(verdicts, dict(doubts), unready)
+
+    def _unready_chain(self) -> list[str]:
+        if not self.config.whole_chain.enabled:
+            return []
+        return ["whole chain: incomplete"] if self.chain_feed is None else self.chain_feed.unready()
 
     def verdicts(self) -> dict[str, int]:
         """Count accounts by verdict."""
