@@ -72,6 +72,12 @@ cdef extern from "dydx_perf/ext/exact_scan.h" nogil:
     const int EXACT_MAX_PATHS
     int exact_paths(exact_path_t *paths)
 
+cdef extern from *:
+    """
+    #define DP_POPCOUNT(bits) ((unsigned)__builtin_popcount(bits))
+    """
+    uint32_t popcount "DP_POPCOUNT"(uint32_t bits) nogil
+
 cdef exact_path_t EXACT[EXACT_MAX_PATHS]
 cdef int EXACT_COUNT = exact_paths(EXACT)
 cdef certified_path_t CERTIFIED[CERTIFIED_MAX_PATHS]
@@ -332,6 +338,19 @@ cdef bint take_risk(
     return True
 
 
+cdef bint take_liquidatable(
+    const indexed_t *b, const market_t *markets, uint32_t head, int64_t nc, int64_t mmr, totals_t *totals
+) noexcept nogil:
+    """Add what `take_risk` adds of a liquidatable account only; False, and nothing added, as there."""
+    cdef i128 notional = 0
+    if not row_notional(b, markets, head, &notional):
+        return False
+    totals.liquidatable += 1
+    totals.shortfall += <i128>mmr - nc
+    totals.at_risk += notional
+    return True
+
+
 cdef tuple totals_object(const totals_t *totals):
     """As Python ints, in the order of the struct."""
     return (
@@ -348,12 +367,21 @@ cdef struct figures_t:
     uint32_t *slot
 
 
+cdef inline void write_figures(const figures_t *f, size_t row, int64_t nc, int64_t imr, int64_t mmr) noexcept nogil:
+    f.nc[row] = nc
+    f.imr[row] = imr
+    f.mmr[row] = mmr
+
+
 cdef void sum_page(
     const indexed_t *b, const market_t *markets, const margin_market_t *margins, const int64_t *change,
-    exact_scan_t scan, uint32_t kind, uint32_t page, size_t first, size_t rows, int64_t *amounts, uint16_t *sides,
+    exact_scan_t scan, bint special, uint32_t kind, uint32_t page, size_t first, size_t rows, int64_t *amounts, uint16_t *sides,
     totals_t *totals, left_t *left, const figures_t *figures,
 ) noexcept nogil:
-    """Add the rows of a page up; `change` is NULL where no funding index moves."""
+    """Add the rows of a page up; `change` is NULL where no funding index moves.
+
+    `special`: the book has accounts that are not for the columns alone, and each must be asked for.
+    """
     cdef int64_t answers[3 * AT_ONCE * LANES]
     cdef uint8_t slow[AT_ONCE]
     cdef uint8_t lost[AT_ONCE]   # lanes whose collateral is for plain integers
@@ -365,6 +393,9 @@ cdef void sum_page(
     cdef uint32_t octet = page << PAGE_BITS
     cdef uint32_t head, account
     cdef size_t done = 0, now, i, at_once, most = AT_ONCE
+    # kept in registers: nothing that is written through a pointer can change them
+    cdef i128 nc = 0, imr = 0, mmr = 0, owed = 0
+    cdef uint64_t accounts = 0, negative = 0, below = 0
     columns.markets = margins
     out.nc = answers
     out.imr = answers + AT_ONCE * LANES
@@ -400,7 +431,7 @@ cdef void sum_page(
             account = b.s.link[head]
             if figures.nc != NULL:
                 figures.slot[first + done + i] = account
-            if b.state[account] & (STATE_OUTSIDE | STATE_EXTRA):
+            if special and b.state[account] & (STATE_OUTSIDE | STATE_EXTRA):
                 continue
             if (lost[i // LANES] >> (i & 7)) & 1:
                 leave_to_plain(left, account)
@@ -412,19 +443,35 @@ cdef void sum_page(
                 if not row_risk(b, markets, head, amount, &risk):
                     leave_to_plain(left, account)
                     continue
+                if not take_risk(b, markets, head, &risk, totals):
+                    leave_to_plain(left, account)
+                elif figures.nc != NULL:
+                    write_figures(
+                        figures, first + done + i, <int64_t>risk.nc, <int64_t>risk.imr, <int64_t>risk.mmr)
             else:
-                risk.nc = out.nc[i]
-                risk.imr = out.imr[i]
-                risk.mmr = out.mmr[i]
-            if not take_risk(b, markets, head, &risk, totals):
-                leave_to_plain(left, account)
-                continue
-            if figures.nc != NULL:
-                figures.nc[first + done + i] = <int64_t>risk.nc
-                figures.imr[first + done + i] = <int64_t>risk.imr
-                figures.mmr[first + done + i] = <int64_t>risk.mmr
+                if out.mmr[i] > out.nc[i] and out.mmr[i] > 0 and not take_liquidatable(
+                    b, markets, head, out.nc[i], out.mmr[i], totals
+                ):
+                    leave_to_plain(left, account)
+                    continue
+                accounts += 1
+                nc += out.nc[i]
+                imr += out.imr[i]
+                mmr += out.mmr[i]
+                negative += out.nc[i] < 0
+                owed += out.nc[i] & (out.nc[i] >> 63)   # 0 where it is not below zero
+                below += out.nc[i] < out.imr[i]
+                if figures.nc != NULL:
+                    write_figures(figures, first + done + i, out.nc[i], out.imr[i], out.mmr[i])
         done += now
         octet += <uint32_t>at_once * (capacity + 1)
+    totals.accounts += accounts
+    totals.negative += negative
+    totals.below_initial += below
+    totals.nc += nc
+    totals.imr += imr
+    totals.mmr += mmr
+    totals.bad_debt -= owed
 
 
 def sum_pages(
@@ -453,6 +500,7 @@ def sum_pages(
     cdef size_t slots = (SCRATCH_OCTETS + 256) * LANES
     cdef size_t number = 0, row = 0, rows
     cdef uint32_t kind, page
+    cdef bint special = len(store.outside) + len(store.extra) > 0
     names = tuple(EXACT[i].name.decode("ascii") for i in range(EXACT_COUNT))
     if path is not None and path not in names:
         raise InputError("path", path, " or ".join(names))
@@ -483,7 +531,7 @@ def sum_pages(
                     rows = (store.b.s.rows[kind] - 1) % rows + 1
                 if number >= first:
                     sum_page(
-                        &store.b, supposed.markets, supposed.margins, change, scan, kind, page, row, rows,
+                        &store.b, supposed.markets, supposed.margins, change, scan, special, kind, page, row, rows,
                         amounts, sides, &totals, &left, &wanted,
                     )
                 number += 1
@@ -595,11 +643,12 @@ def pages_liquidatable(
                     seen = scan(
                         &columns, page << PAGE_BITS, slices_in_page(&store.b.s, kind, page), capacity_of(kind), found)
                     for i in range(seen):
+                        count += popcount(found[i].liquidatable)
+                        if found[i].doubtful == 0:
+                            continue
                         for lane in range(<uint32_t>LANES):
                             head = found[i].octet * LANES + lane
-                            if (found[i].liquidatable >> lane) & 1:
-                                count += 1
-                            elif (found[i].doubtful >> lane) & 1 and store.b.s.side[head]:
+                            if (found[i].doubtful >> lane) & 1 and store.b.s.side[head]:
                                 if row_risk(&store.b, supposed.markets, head, store.b.s.amount[head], &risk):
                                     count += is_liquidatable(&risk)
                                 else:
