@@ -265,6 +265,74 @@ class Scenarios:
         returns = np.clip(factors @ loadings.T, -13.8, 13.8)
         return cls(chain, np.maximum(np.rint(np.exp(returns) * ONE_MILLION), 1).astype(np.int64))
 
+    @classmethod
+    def simulated(
+        cls, chain: Chain, covariance: NDArray[np.float64], count: int, generator: np.random.Generator
+    ) -> Scenarios:
+        """Draw normal log returns of a covariance, without drift.
+
+        Parameters
+        ----------
+        covariance : float64 array [market, market]
+            Of the log returns over the horizon, in the chain's order of markets.
+        count : int
+        generator : numpy.random.Generator
+            The same seed draws the same scenarios.
+        """
+        import numpy as np
+
+        checked_integer("count", count, 1, 10_000_000)
+        given = np.asarray(covariance, np.float64)
+        if given.shape != (len(chain), len(chain)) or not np.isfinite(given).all():
+            raise InputError("covariance", covariance, f"finite numbers, {len(chain)} x {len(chain)} markets")
+        values, vectors = np.linalg.eigh((given + given.T) / 2)
+        if not np.allclose(given, given.T) or values.min() < -1e-9 * max(values.max(), 1e-300):
+            raise InputError("covariance", covariance, "symmetric, and of no negative variance")
+        loadings = vectors * np.sqrt(np.maximum(values, 0.0))
+        return cls.correlated(chain, generator.standard_normal((count, len(chain))), loadings)
+
+    @classmethod
+    def historical(
+        cls,
+        chain: Chain,
+        prices: NDArray[np.uint64],
+        *,
+        tickers: Sequence[str] | None = None,
+        horizon: int = 1,
+    ) -> Scenarios:
+        """Repeat what prices did: scenario t moves each market by ``prices[t + horizon] / prices[t]``.
+
+        Parameters
+        ----------
+        prices : uint64 array [time, market]
+            Price integers above zero, below 2**43, oldest first.
+        tickers : sequence of str, optional
+            Of the columns; by default the chain's markets in their order. The others stay as they are.
+        horizon : int
+            Steps between the two prices. Scenarios overlap where it is above 1.
+
+        Notes
+        -----
+        A move is kept in whole millionths, toward zero, at least 1.
+        """
+        import numpy as np
+
+        names = list(chain.tickers if tickers is None else tickers)
+        checked_integer("horizon", horizon, 1, 1_000_000)
+        given: Any = prices
+        wanted = f"an array of uint64, times x {len(names)} markets"
+        if not isinstance(given, np.ndarray) or given.dtype != "uint64" or given.shape[1:] != (len(names),):
+            raise InputError("prices", given, wanted)
+        if prices.size and not 1 <= int(prices.min()) <= int(prices.max()) < 2**43:
+            raise InputError("prices", prices, "price integers of 1 to 2**43 - 1")
+        moves = np.maximum(prices[horizon:] * np.uint64(ONE_MILLION) // prices[:-horizon], 1)
+        if moves.size and int(moves.max()) > MOST_FACTOR:
+            raise InputError("prices", prices, "moves of at most a million times")
+        price_ppm = np.full((len(moves), len(chain)), ONE_MILLION, np.int64)
+        for column, ticker in enumerate(names):
+            price_ppm[:, chain[ticker]._index] = moves[:, column]
+        return cls(chain, price_ppm)
+
     # -- what they are
 
     @property

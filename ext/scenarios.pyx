@@ -375,8 +375,8 @@ cdef inline void write_figures(const figures_t *f, size_t row, int64_t nc, int64
 
 cdef void sum_page(
     const indexed_t *b, const market_t *markets, const margin_market_t *margins, const int64_t *change,
-    exact_scan_t scan, bint special, uint32_t kind, uint32_t page, size_t first, size_t rows, int64_t *amounts, uint16_t *sides,
-    totals_t *totals, left_t *left, const figures_t *figures,
+    exact_scan_t scan, bint special, uint32_t kind, uint32_t page, size_t first, size_t rows, int64_t *amounts,
+    uint16_t *sides, totals_t *totals, left_t *left, const figures_t *figures,
 ) noexcept nogil:
     """Add the rows of a page up; `change` is NULL where no funding index moves.
 

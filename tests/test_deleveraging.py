@@ -1,5 +1,6 @@
 """Deleveraging follows the chain's rules, position by position (B11)."""
 
+import os
 from fractions import Fraction
 
 import pytest
@@ -11,6 +12,7 @@ from dydx_perf.exact import liquidation as rules
 from dydx_perf.exact.margin import is_liquidatable, subaccount_risk
 
 BTC = "BTC-USD"
+DEEP = os.environ.get("DYDX_PERF_EXAMPLES") == "deep"
 
 
 def market_book(indexed: bool = True) -> Book:
@@ -68,7 +70,7 @@ def test_in_final_settlement_everybody_is_closed() -> None:
     assert not cases["dydx1broke", 0].needs_unfilled
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(100 if DEEP else 5))
 def test_cases_are_those_of_the_rules(seed: int) -> None:
     """Each liquidatable account below zero, with its bankruptcy price, of books in any state."""
     model = walked(seed, 40, wild=seed % 3 == 0, indexed=bool(seed % 2))

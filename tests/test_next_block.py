@@ -1,5 +1,6 @@
 """Liquidations of the next block follow the chain's rules for each account, in the chain's order (B11)."""
 
+import os
 import random
 from fractions import Fraction
 from functools import cmp_to_key
@@ -14,6 +15,8 @@ from dydx_perf.exact import liquidation as rules
 from dydx_perf.exact.margin import is_liquidatable, notional, subaccount_risk
 from dydx_perf.generated import generated_accounts
 from dydx_perf.next_block import NextLiquidation, liquidation_info, next_liquidations
+
+DEEP = os.environ.get("DYDX_PERF_EXAMPLES") == "deep"
 
 
 def fallen(count: int = 400, *, indexed: bool = True, keep: int = 70) -> Book:
@@ -70,7 +73,7 @@ def test_every_possible_order_is_the_chains(indexed: bool) -> None:
     assert all(o.is_certain == (held[o.address, o.number] == 1) for o in found.orders)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(100 if DEEP else 5))
 @pytest.mark.parametrize("wild", [False, True])
 def test_accounts_of_any_size_are_as_the_rules_say(seed: int, wild: bool) -> None:
     """Past 128 bits, too; where the rules refuse a position its refusal is told."""
