@@ -47,6 +47,7 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "Crossing",
+    "Crossings",
     "Deposit",
     "DydxPerfError",
     "FeeTier",
@@ -82,7 +83,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from dydx_perf.book import Book, Crossing
+    from dydx_perf.book import Book, Crossing, Crossings
     from dydx_perf.liquidation import Liquidation, LiquidationOrder
     from dydx_perf.order import Order
     from dydx_perf.preview import Deposit, PriceMove, Transfer, Withdrawal
@@ -93,6 +94,7 @@ else:
     _LATER = {
         "Book": "book",
         "Crossing": "book",
+        "Crossings": "book",
         "Deposit": "preview",
         "Liquidation": "liquidation",
         "LiquidationOrder": "liquidation",

@@ -36,6 +36,7 @@ from dydx_perf.chain import Chain
 from dydx_perf.errors import InputError, ObserverError, UnknownSubaccountError
 from dydx_perf.ext.book import BookStore
 from dydx_perf.ext.crossing import Crossing
+from dydx_perf.ext.crossings import Crossings
 from dydx_perf.ext.indexed import IndexedStore
 from dydx_perf.ext.ranking import riskiest
 from dydx_perf.kernel import Risk
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["Book", "BookMemory", "Crossing", "RankedAccount"]
+__all__ = ["Book", "BookMemory", "Crossing", "Crossings", "RankedAccount"]
 
 #: rows for markets that come to the chain later
 SPARE_MARKETS = 64
@@ -100,7 +101,8 @@ class Book:
 
     Every method that changes something returns the crossings, on the state after it: an account became, or
     stopped being, liquidatable, or crossed a threshold that is watched. An account comes in as not
-    liquidatable; one that is removed crosses nothing.
+    liquidatable; one that is removed crosses nothing. `Crossings` are read like a list; objects are made of those
+    that are read.
     """
 
     def __init__(
@@ -150,7 +152,7 @@ class Book:
 
     def _change(
         self, step: Callable[[], object] = nothing, last: Callable[[], object] = nothing
-    ) -> list[Crossing]:
+    ) -> Crossings:
         """Take one step as the book's writer, tell the observers, and return the crossings."""
         self._store.begin()
         try:
@@ -164,13 +166,13 @@ class Book:
             raise ObserverError(errors, crossings)
         return crossings
 
-    def catch_up(self) -> list[Crossing]:
+    def catch_up(self) -> Crossings:
         """Take over what was changed in the chain directly."""
         return self._change()
 
     def apply_prices(
         self, prices: Mapping[str, Amount], *, height: int | None = None, basis: Basis | None = None
-    ) -> list[Crossing]:
+    ) -> Crossings:
         """Set oracle prices, all or none, and return who crossed a line once all of them hold.
 
         Parameters
@@ -192,7 +194,7 @@ class Book:
         subaccounts: Iterable[Subaccount] = (),
         height: int | None = None,
         basis: Basis | None = None,
-    ) -> list[Crossing]:
+    ) -> Crossings:
         """Set what a block changed, all or none, in the chain's integers; edges are those of all of it.
 
         Parameters
@@ -215,11 +217,11 @@ class Book:
         )
         return self._change_together(steps, self._planned(subaccounts))
 
-    def _change_together(self, steps: Iterable[Callable[[], object]], plan: AccountsPlan) -> list[Crossing]:
+    def _change_together(self, steps: Iterable[Callable[[], object]], plan: AccountsPlan) -> Crossings:
         """Take steps that change the chain, then write accounts: one change."""
         return self._change(lambda: [step() for step in (*steps, plan.write)])
 
-    def set_block(self, height: int, time: object = None) -> list[Crossing]:
+    def set_block(self, height: int, time: object = None) -> Crossings:
         """Say that the chain and every account here hold at block `height`; the caller vouches for it."""
 
         def step() -> None:
@@ -230,7 +232,7 @@ class Book:
 
     # -- accounts
 
-    def load(self, subaccounts: Iterable[Subaccount]) -> list[Crossing]:
+    def load(self, subaccounts: Iterable[Subaccount]) -> Crossings:
         """Take in subaccounts of this chain, all or none; the book keeps values of its own."""
         return self._change(new_accounts(self._store, self._plain, self._chain, subaccounts, self._check_new))
 
@@ -248,7 +250,7 @@ class Book:
         custom_imf_ppm: NDArray[np.uint32] | None = None,
         height: int | None = None,
         basis: Basis | None = None,
-    ) -> list[Crossing]:
+    ) -> Crossings:
         """Take in many accounts from columns, all or none: 100,000 of them in a tenth of a second.
 
         Parameters
@@ -288,7 +290,7 @@ class Book:
         self._store.require_room(len(columns.names), len(columns.market))
         return self._change(lambda: self._store.load(columns, *source))
 
-    def add(self, subaccount: Subaccount) -> list[Crossing]:
+    def add(self, subaccount: Subaccount) -> Crossings:
         """Take in one more subaccount of this chain."""
         return self.load([subaccount])
 
@@ -302,15 +304,15 @@ class Book:
         if taken is not None:
             raise InputError("subaccounts", taken, "a subaccount that is not in the book yet")
 
-    def remove(self, account: int | Name) -> list[Crossing]:
+    def remove(self, account: int | Name) -> Crossings:
         """Drop an account with its positions, thresholds and observers; its handle ends."""
         slot = self._store.slot(account)
 
         def close() -> None:
-            name = self._store.names[slot]
+            name, handle = self._store.names[slot], self._store.handle(slot)
             self._store.close(slot)
             self._plain.inputs.pop(name, None)
-            self._observers.forget(name)
+            self._observers.forget(handle)
 
         return self._change(last=close)
 
@@ -323,7 +325,7 @@ class Book:
         leverage: Mapping[str, int] | None = None,
         height: int | None = None,
         basis: Basis | None = None,
-    ) -> list[Crossing]:
+    ) -> Crossings:
         """Change what is named of one account, all or nothing; the rest stays.
 
         Parameters
@@ -350,7 +352,7 @@ class Book:
         plan.put(name, held_usdc if balance is None else balance, changed, source, whole=False)
         return self._change(plan.write)
 
-    def replace(self, subaccount: Subaccount) -> list[Crossing]:
+    def replace(self, subaccount: Subaccount) -> Crossings:
         """Put a subaccount, whole, where the one of that name is; its handle and observers stay.
 
         Height and basis are the new one's. One that is not in the book yet is taken in.
@@ -473,7 +475,7 @@ class Book:
         self._without_crossings(lambda: done.append(store.tend(accounts)))
         return done[0]
 
-    def rescan(self) -> list[Crossing]:
+    def rescan(self) -> Crossings:
         """Compute every account anew from its inputs; the incremental figures are the same."""
         return self._change(self._store.scan)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from types import BuiltinMethodType, MethodType, ModuleType
@@ -14,6 +14,7 @@ from dydx_perf.errors import CapacityError, InputError
 if TYPE_CHECKING:
     from dydx_perf.ext.book import BookStore
     from dydx_perf.ext.crossing import Crossing
+    from dydx_perf.ext.crossings import Crossings
     from dydx_perf.ext.indexed import IndexedStore
 
 __all__ = ["Name", "Observer", "Observers", "Threshold"]
@@ -64,14 +65,14 @@ def weak_reference(observer: Observer) -> weakref.ref[Any]:
 
 
 class Observers:
-    """Weak references to observers, by account and threshold, in the order they came.
+    """Weak references to observers, by handle and threshold, in the order they came.
 
     The thresholds themselves are the store's; each is there as long as somebody is told of it.
     """
 
     def __init__(self, store: BookStore | IndexedStore) -> None:
         self._store = store
-        self._of: dict[Name, dict[Ratio | None, list[weakref.ref[Any]]]] = {}
+        self._of: dict[int, dict[Ratio | None, list[weakref.ref[Any]]]] = {}
 
     def watch(self, slot: int, observer: Observer, threshold: Threshold | None) -> None:
         """Tell an observer of one more account and threshold; once, however often it is asked for."""
@@ -83,7 +84,7 @@ class Observers:
             except CapacityError:  # what only observers that are no more were told of makes room
                 self.tidy()
                 self._store.add_threshold(slot, *ratio)
-        references = self._of.setdefault(self._store.names[slot], {}).setdefault(ratio, [])
+        references = self._of.setdefault(self._store.handle(slot), {}).setdefault(ratio, [])
         if reference not in references:
             references.append(reference)
 
@@ -91,34 +92,34 @@ class Observers:
         """Forget what was asked for; nothing happens when it was not."""
         reference = weak_reference(observer)
         ratio = None if threshold is None else checked_threshold(threshold)
-        references = self._of.get(self._store.names[slot], {}).get(ratio, [])
+        references = self._of.get(self._store.handle(slot), {}).get(ratio, [])
         if reference in references:
             references.remove(reference)
             self.tidy()
 
-    def forget(self, name: Name) -> None:
+    def forget(self, handle: int) -> None:
         """Forget everything about an account that went."""
-        self._of.pop(name, None)
+        self._of.pop(handle, None)
 
     def tidy(self) -> None:
         """Drop observers that are no more, and the thresholds that nobody is left to be told of."""
-        for name, ratios in list(self._of.items()):
+        for handle, ratios in list(self._of.items()):
             for ratio, references in list(ratios.items()):
                 references[:] = [reference for reference in references if reference() is not None]
                 if not references:
                     del ratios[ratio]
                     if ratio is not None:
-                        self._store.remove_threshold(self._store.slot(name), *ratio)
+                        self._store.remove_threshold(self._store.slot(handle), *ratio)
             if not ratios:
-                del self._of[name]
+                del self._of[handle]
 
-    def call(self, crossings: Iterable[Crossing]) -> list[Exception]:
+    def call(self, crossings: Crossings) -> list[Exception]:
         """Call everybody who is told of each crossing; return what they raised, when all were called."""
         errors: list[Exception] = []
         if not self._of:
             return errors
-        for crossing in crossings:
-            ratios = self._of.get((crossing.address, crossing.number), {})
+        for crossing in crossings.among(self._of):
+            ratios = self._of.get(crossing.handle, {})
             for reference in tuple(ratios.get(crossing.threshold, ())):
                 observer = reference()
                 if observer is None:

@@ -4,13 +4,14 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from dydx_perf.ext.account cimport MarketTable, Risk
+from dydx_perf.ext.crossings cimport Crossings, CrossingSource
 from dydx_perf.ext.structs cimport risk_t
 
 
-cdef class AccountStore:
+cdef class AccountStore(CrossingSource):
     cdef readonly MarketTable table
     cdef readonly object exact       # (name, usdc, positions, beyond) -> (nc, imr, mmr)
-    cdef list pending                # crossings found and not yet returned
+    cdef Crossings pending           # found and not yet returned; None
     cdef uint64_t seen_version       # of the table
     cdef int64_t block_height
     cdef readonly object time
@@ -30,7 +31,6 @@ cdef class AccountStore:
     # what each kind of store does in its own way
     cdef uint32_t fresh_slots(self) noexcept                      # slots that were ever used are below
     cdef bint is_used(self, uint32_t slot) noexcept
-    cdef tuple name_at(self, uint32_t slot)                       # (address, number)
     cdef uint32_t generation_at(self, uint32_t slot) noexcept
     cdef uint32_t slot_named(self, object name) except? 0xffffffff   # NOWHERE: there is none
     cdef bint read_risk(self, uint32_t slot, risk_t *out) noexcept   # False: only risk_at tells
@@ -40,7 +40,10 @@ cdef class AccountStore:
     cdef void place_thresholds(self, char *arena) noexcept
     cdef int require_fresh(self) except -1
     cdef uint32_t slot_of(self, object account) except? 0xffffffff
-    cdef int note(self, uint32_t slot, object threshold, bint below) except -1
+    cdef bint is_plain_integers(self, uint32_t slot) noexcept     # its figures are to be made at once
+    cdef int note(self, uint32_t slot, int64_t numerator, int64_t denominator, bint below) except -1
+    cdef int keep_crossings(self) except -1
+    cdef Crossings take_pending(self)
     cdef int report_thresholds(self, uint32_t slot) except -1
     cdef void drop_threshold(self, uint32_t slot, uint32_t threshold) noexcept
 

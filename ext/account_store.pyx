@@ -11,8 +11,12 @@ from dydx_perf.errors import CapacityError, InputError, StaleError, UnknownSubac
 from dydx_perf.ext.account cimport Risk
 from dydx_perf.ext.book_rows cimport NOWHERE, is_below
 from dydx_perf.ext.crossing cimport Crossing
+from dydx_perf.ext.crossings cimport Crossings, edge_t
 from dydx_perf.ext.fixed cimport object_to_i64
 from dydx_perf.ext.structs cimport risk_t
+
+
+cdef Crossings NOTHING = Crossings.__new__(Crossings)
 
 
 cdef uint32_t checked_thresholds(object max_thresholds) except? 0xffffffff:
@@ -38,9 +42,6 @@ cdef class AccountStore:
     cdef bint is_used(self, uint32_t slot) noexcept:
         return False
 
-    cdef tuple name_at(self, uint32_t slot):
-        return None
-
     cdef uint32_t generation_at(self, uint32_t slot) noexcept:
         return 0
 
@@ -53,6 +54,9 @@ cdef class AccountStore:
     cdef Risk risk_at(self, uint32_t slot):
         return None
 
+    cdef bint is_plain_integers(self, uint32_t slot) noexcept:
+        return False
+
     cdef void mark_watched(self, uint32_t slot, bint watched) noexcept:
         pass
 
@@ -62,6 +66,7 @@ cdef class AccountStore:
         """Enter a change; refused while another one is under way, in this thread or another."""
         if self.writing:
             raise WriterError("this book is being changed: by another thread, or by an observer within a call")
+        self.keep_crossings()
         self.writing = True
         self.sequence += 1
 
@@ -112,16 +117,46 @@ cdef class AccountStore:
         self.require_fresh()
         return self.risk_at(self.slot_of(account))
 
-    cdef int note(self, uint32_t slot, object threshold, bint below) except -1:
-        """Keep one edge of an account until the call returns."""
-        cdef Crossing crossing = Crossing.__new__(Crossing)
-        crossing.handle = self.handle(slot)
-        crossing.address, crossing.number = self.name_at(slot)
-        crossing.threshold = threshold
-        crossing.below = below
-        crossing.risk = self.risk_at(slot)
-        self.pending.append(crossing)
+    # -- crossings
+
+    cdef int note(self, uint32_t slot, int64_t numerator, int64_t denominator, bint below) except -1:
+        """Keep one edge of an account until the call returns; a numerator of 0 is the chain's own rule."""
+        cdef edge_t edge
+        cdef Crossing made = None
+        edge.handle = (<int64_t>self.generation_at(slot) << 32) | slot
+        edge.numerator = numerator
+        edge.denominator = denominator
+        edge.below = below
+        if self.is_plain_integers(slot):  # the chain that they stand on may be another one when they are read
+            made = Crossing.__new__(Crossing)
+            made.handle = edge.handle
+            made.address, made.number = self.name_at(slot)
+            made.threshold = (numerator, denominator) if numerator else None
+            made.below = below
+            made.risk = self.risk_at(slot)
+        if self.pending is None:
+            self.pending = Crossings.__new__(Crossings)
+            self.pending.source = self
+            self.pending.time = self.time
+        return self.pending.append(&edge, made)
+
+    cdef int keep_crossings(self) except -1:
+        """Before a change: crossings that somebody still holds take what they say of the state as it is."""
+        if self.open_crossings != NULL:
+            (<Crossings>self.open_crossings).keep()
+        if self.pending is not None:
+            self.pending.make_all()
         return 0
+
+    cdef Crossings take_pending(self):
+        """What was found, for the caller; from now on it is what `keep_crossings` keeps."""
+        crossings, self.pending = self.pending, None
+        if crossings is None:
+            return NOTHING
+        if self.open_crossings != NULL:
+            (<Crossings>self.open_crossings).keep()
+        self.open_crossings = <void *>crossings
+        return crossings
 
     # -- thresholds
 
@@ -150,7 +185,7 @@ cdef class AccountStore:
                 below = (
                     wide.mmr > 0 and wide.nc * self.denominator[threshold] < wide.mmr * self.numerator[threshold])
             if below != (self.below[threshold] != 0):
-                self.note(slot, (self.numerator[threshold], self.denominator[threshold]), below)
+                self.note(slot, self.numerator[threshold], self.denominator[threshold], below)
                 self.below[threshold] = below
             threshold = self.next_threshold[threshold]
         return 0

@@ -21,6 +21,7 @@ cdef class BookStore(AccountStore):
     cdef void catch_up(self) noexcept
     cdef int settle(self) except -1
     cdef int report(self, uint32_t slot) except -1
+    cdef void read_source(self, uint32_t slot, int64_t *oldest, uint32_t *weakest) noexcept
     cdef int write(
         self, uint32_t slot, object usdc, list rows, int64_t height, uint32_t basis, bint beyond
     ) except -1

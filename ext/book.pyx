@@ -42,6 +42,7 @@ from dydx_perf.ext.book_rows cimport (
     row_t,
     settle_row,
 )
+from dydx_perf.ext.crossings cimport edge_t, figures_t
 from dydx_perf.ext.fixed cimport object_to_i64
 from dydx_perf.ext.margin cimport is_liquidatable
 from dydx_perf.ext.structs cimport STATUS_OK, market_t, risk_t
@@ -81,7 +82,6 @@ cdef class BookStore(AccountStore):
         self.wide = {}
         self.slots = {}
         self.names = [None] * max_subaccounts
-        self.pending = []
         self.arena = PyMem_RawCalloc(self.nbytes, 1)
         if self.arena == NULL:
             raise CapacityError(f"no memory for a book of {self.nbytes} bytes")
@@ -184,8 +184,7 @@ cdef class BookStore(AccountStore):
     def finish(self):
         """Take over what changed in the table, evaluate what changed here, and return the crossings."""
         self.settle()
-        crossings, self.pending = self.pending, []
-        return crossings
+        return self.take_pending()
 
     cdef int report(self, uint32_t slot) except -1:
         """Compare an account with what was last reported of it, and note each edge."""
@@ -204,7 +203,7 @@ cdef class BookStore(AccountStore):
             below = is_liquidatable(&risk)
         was = (row.flags & ACCOUNT_LIQUIDATABLE) != 0
         if below != was:
-            self.note(slot, None, below)
+            self.note(slot, 0, 0, below)
             row.flags ^= ACCOUNT_LIQUIDATABLE
         return self.report_thresholds(slot)
 
@@ -251,17 +250,26 @@ cdef class BookStore(AccountStore):
         out.mmr = row.mmr
         return True
 
-    cdef Risk risk_at(self, uint32_t slot):
-        cdef Risk risk
+    cdef bint is_plain_integers(self, uint32_t slot) noexcept:
+        cdef risk_t risk
+        return not self.read_risk(slot, &risk)
+
+    cdef object copied_names(self, const edge_t *edges, Py_ssize_t count):
+        cdef Py_ssize_t i
+        return [self.names[<uint32_t>(edges[i].handle & 0xffffffff)] for i in range(count)]
+
+    cdef bint read_figures(self, uint32_t slot, figures_t *out) noexcept:
+        """Fill the risk of an account, with height and basis; False for one that only plain integers hold."""
+        self.read_source(slot, &out.height, &out.basis)
+        return self.read_risk(slot, &out.risk)
+
+    cdef void read_source(self, uint32_t slot, int64_t *oldest, uint32_t *weakest) noexcept:
+        """Height and basis of what an account's risk is made of."""
         cdef uint32_t place = self.c.first[slot]
         cdef int64_t height = self.c.height[slot]
         cdef uint32_t flags = self.c.rows[slot].flags
         cdef uint32_t basis = flags >> BASIS_SHIFT
-        cdef uint64_t sequence = self.sequence
-        cdef uint64_t version = self.table.version
         cdef market_t *market
-        if flags & ACCOUNT_WIDE and not flags & ACCOUNT_UNKNOWN:
-            return self.wide[slot]
         while place != NOWHERE:
             market = &self.c.markets[market_of(&self.c, place)]
             if self.c.quantums[place] or self.c.quote_balance[place] or flags & ACCOUNT_BEYOND:
@@ -270,6 +278,19 @@ cdef class BookStore(AccountStore):
                 if market.basis > basis:
                     basis = market.basis
             place = self.c.next[place]
+        oldest[0] = height
+        weakest[0] = basis
+
+    cdef Risk risk_at(self, uint32_t slot):
+        cdef Risk risk
+        cdef int64_t height
+        cdef uint32_t flags = self.c.rows[slot].flags
+        cdef uint32_t basis
+        cdef uint64_t sequence = self.sequence
+        cdef uint64_t version = self.table.version
+        if flags & ACCOUNT_WIDE and not flags & ACCOUNT_UNKNOWN:
+            return self.wide[slot]
+        self.read_source(slot, &height, &basis)
         risk = Risk.__new__(Risk)
         if self.read_risk(slot, &risk.c):
             risk.block_height = height
@@ -349,6 +370,7 @@ cdef class BookStore(AccountStore):
     def close(self, slot, /):
         """Drop an account with its positions and thresholds; nothing is queued."""
         cdef uint32_t gone = slot
+        self.keep_crossings()
         while self.c.first[gone] != NOWHERE:
             drop_place(&self.c, self.c.first[gone])
         while self.c.first_threshold[gone] != NOWHERE:

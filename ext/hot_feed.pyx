@@ -29,6 +29,7 @@ from dydx_perf.ext.book_rows cimport (
     find_place,
     resize_positions,
 )
+from dydx_perf.ext.crossings cimport Crossings
 from dydx_perf.ext.depth cimport ASK, BID, depth_t, next_arrival, set_level
 from dydx_perf.ext.feed_lines cimport MAX_KEPT, NO_HEIGHT, NO_LINE, account_t, hash_of, line_t, quote_t
 from dydx_perf.ext.fixed cimport mul_u, u128
@@ -106,7 +107,7 @@ cdef class HotFeed:
 
         Returns
         -------
-        tuple or list of Crossing or None
+        tuple or Crossings or None
             Empty: it was taken. None: the caller has to read it; nothing was changed.
 
         Raises
@@ -199,17 +200,16 @@ cdef class HotFeed:
     ):
         """Change the book as its writer, tell its observers, return the crossings."""
         cdef object errors
-        cdef list crossings
+        cdef Crossings crossings
         self.store.writing = True
         try:
             if place == NO_LINE:
                 self.put_prices(header, records, now)
             else:
                 self.put_account(header, records, place, now)
-            if not self.store.pending:
+            if self.store.pending is None:
                 return NOTHING
-            crossings = self.store.pending
-            self.store.pending = []
+            crossings = self.store.take_pending()
             errors = self.observers(crossings)
         finally:
             self.store.writing = False
@@ -274,10 +274,12 @@ cdef class HotFeed:
         cdef uint32_t i
         cdef quote_t *quote
         cdef uint64_t before
+        self.store.keep_crossings()
         self.store.sequence += 1
         for i in range(header.records):
             if i and records[i].height != records[i - 1].height:
                 self.store.settle()
+                self.store.keep_crossings()
                 self.store.sequence += 1
             quote = &self.quotes[records[i].market]
             before = self.table.rows[records[i].market].price
@@ -450,6 +452,7 @@ cdef class HotFeed:
                     count += 1
                 i += 1
             account.floor = records[first].height
+            self.store.keep_crossings()
             self.store.sequence += 1
             resize_positions(
                 &self.store.c, slot, usdc, &self.positions[first], count, account.floor, <uint32_t>ESTIMATE)

@@ -307,8 +307,7 @@ cdef class IndexedStore(IndexedMemory):
             memmove(self.b.queue, self.b.queue + done, self.b.queued * sizeof(uint32_t))
         for slot in self.watched:
             self.report_thresholds(slot)
-        crossings, self.pending = self.pending, []
-        return crossings
+        return self.take_pending()
 
     cdef int ask(self) except -1:
         """Have plain integers decide the accounts that no columns or 128 bits hold.
@@ -347,7 +346,7 @@ cdef class IndexedStore(IndexedMemory):
         """Compare an account with what was last reported of it."""
         cdef bint flagged = has_bit(self.b.s.flagged, self.b.s.where[slot])
         if flagged != ((self.b.state[slot] & STATE_REPORTED) != 0):
-            self.note(slot, None, flagged)
+            self.note(slot, 0, 0, flagged)
             self.b.state[slot] ^= STATE_REPORTED
         return 0
 
@@ -379,6 +378,7 @@ cdef class IndexedStore(IndexedMemory):
     def close(self, slot, /):
         """Drop an account with its positions and thresholds; nothing is queued."""
         cdef uint32_t gone = slot
+        self.keep_crossings()
         self.close_positions(gone)
         while self.b.first_threshold[gone] != NOWHERE:
             self.drop_threshold(gone, self.b.first_threshold[gone])

@@ -13,6 +13,7 @@ from dydx_perf.errors import CapacityError, InputError
 from dydx_perf.ext.account cimport MarketTable, Risk
 from dydx_perf.ext.account_store cimport AccountStore, checked_thresholds, threshold_bytes
 from dydx_perf.ext.book_rows cimport NOWHERE, prefer_large_pages
+from dydx_perf.ext.crossings cimport edge_t, figures_t
 from dydx_perf.ext.fixed cimport i128, i128_to_object
 from dydx_perf.ext.indexed_rows cimport (
     EXTENT,
@@ -24,7 +25,7 @@ from dydx_perf.ext.indexed_rows cimport (
     evaluate_row,
     settlement_of_row,
 )
-from dydx_perf.ext.names cimport NameTable
+from dydx_perf.ext.names cimport NameCopies, NameTable
 from dydx_perf.ext.settle cimport settlement_floor
 from dydx_perf.ext.slices cimport (
     PAGE_BITS,
@@ -211,7 +212,6 @@ cdef class IndexedMemory(AccountStore):
         self.outside = {}
         self.wide = set()
         self.extra = {}
-        self.pending = []
         self.watched = set()
         self.names = NameTable(max_subaccounts)
         self.arena = PyMem_RawCalloc(self.nbytes + 64, 1)
@@ -340,31 +340,52 @@ cdef class IndexedMemory(AccountStore):
             return False
         return evaluate_row(&self.b, self.b.s.where[slot], out) == STATUS_OK
 
+    cdef bint is_plain_integers(self, uint32_t slot) noexcept:
+        """Not one of those whose parts are below 2**51: of these 128 bits hold every figure."""
+        return (
+            self.b.state[slot] & (STATE_OUTSIDE | STATE_EXTRA) != 0
+            or has_bit(self.b.s.large, self.b.s.where[slot])
+        )
+
+    cdef object copied_names(self, const edge_t *edges, Py_ssize_t count):
+        cdef NameCopies names = NameCopies(count)
+        cdef Py_ssize_t i
+        for i in range(count):
+            names.put(i, self.names, <uint32_t>(edges[i].handle & 0xffffffff))
+        return names
+
+    cdef bint read_figures(self, uint32_t slot, figures_t *out) noexcept:
+        """Fill the risk of an account, with height and basis; False where plain integers answer."""
+        cdef uint32_t head = self.b.s.where[slot]
+        cdef uint32_t i
+        cdef const market_t *market
+        if not self.read_risk(slot, &out.risk):
+            return False
+        out.height = self.b.height[slot]
+        out.basis = self.b.state[slot] >> STATE_BASIS_SHIFT
+        for i in range(self.b.s.side[head]):
+            market = &self.b.markets[self.b.s.side[position_slot(head, i)] >> 1]
+            if market.height < out.height:
+                out.height = market.height
+            if market.basis > out.basis:
+                out.basis = market.basis
+        return True
+
     cdef Risk risk_at(self, uint32_t slot):
         cdef Risk risk
-        cdef uint32_t head = self.b.s.where[slot]
+        cdef figures_t figures
         cdef int64_t height = self.b.height[slot]
         cdef uint32_t basis = self.b.state[slot] >> STATE_BASIS_SHIFT
         cdef uint64_t sequence = self.sequence
         cdef uint64_t version = self.table.version
-        cdef uint32_t i
         cdef const market_t *market
-        cdef list rows
-        if not self.b.state[slot] & (STATE_OUTSIDE | STATE_EXTRA):
-            for i in range(self.b.s.side[head]):
-                market = &self.b.markets[self.b.s.side[position_slot(head, i)] >> 1]
-                if market.height < height:
-                    height = market.height
-                if market.basis > basis:
-                    basis = market.basis
+        if self.read_figures(slot, &figures):
             risk = Risk.__new__(Risk)
-            if evaluate_row(&self.b, head, &risk.c) == STATUS_OK:
-                risk.block_height = height
-                risk.basis_code = basis
-                risk.time = self.time
-                return risk
-            height = self.b.height[slot]
-            basis = self.b.state[slot] >> STATE_BASIS_SHIFT
+            risk.c = figures.risk
+            risk.block_height = figures.height
+            risk.basis_code = figures.basis
+            risk.time = self.time
+            return risk
         usdc, rows, _, _ = self.inputs(slot)
         for row in rows:
             if row[1] or row[3]:

@@ -26,3 +26,11 @@ cdef class NameTable:
     cdef int drop(self, uint32_t slot) except -1
     cdef tuple name(self, uint32_t slot)
     cdef uint32_t bucket_of(self, const name_t *name) noexcept
+
+
+cdef class NameCopies:
+    cdef name_t *names
+    cdef Py_ssize_t length
+    cdef dict long_names         # place -> (address, number)
+
+    cdef int put(self, Py_ssize_t place, NameTable table, uint32_t slot) except -1

@@ -87,6 +87,18 @@ cdef bint encode(object name, name_t *out) except -1:
     return True
 
 
+cdef tuple decoded(const name_t *name):
+    """(address, number) of what is not kept as an object; None of nothing."""
+    cdef bytes text
+    if name.bytes[0] == 0:
+        return None
+    if name.bytes[0] == PACKED:
+        text = unpacked(&name.bytes[1])
+    else:
+        text = (<const char *>&name.bytes[1])[:name.bytes[0]]
+    return text.decode("ascii"), name.number
+
+
 cdef extern from *:
     """
     #define DP_HASH_SEED 0x9e3779b97f4a7c15ull
@@ -204,17 +216,9 @@ cdef class NameTable:
 
     cdef tuple name(self, uint32_t slot):
         """(address, number) of a slot; None of a free one."""
-        cdef const name_t *name = &self.names[slot]
-        cdef bytes text
-        if name.bytes[0] == 0:
-            return None
-        if name.bytes[0] == LONG:
+        if self.names[slot].bytes[0] == LONG:
             return self.long_names[slot]
-        if name.bytes[0] == PACKED:
-            text = unpacked(&name.bytes[1])
-        else:
-            text = (<const char *>&name.bytes[1])[:name.bytes[0]]
-        return text.decode("ascii"), name.number
+        return decoded(&self.names[slot])
 
     # -- as BookStore's dict and list
 
@@ -243,3 +247,39 @@ cdef class NameTable:
         for slot in range(self.capacity):
             if self.names[slot].bytes[0]:
                 yield self.name(slot)
+
+
+cdef class NameCopies:
+    """Names of some slots of a table, as they were when they were copied.
+
+    Parameters
+    ----------
+    length : int
+    """
+
+    def __cinit__(self, Py_ssize_t length):
+        self.names = <name_t *>PyMem_RawCalloc(length if length else 1, sizeof(name_t))
+        if self.names == NULL:
+            raise CapacityError(f"no memory for {length} names")
+        self.length = length
+        self.long_names = {}
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.names)
+
+    cdef int put(self, Py_ssize_t place, NameTable table, uint32_t slot) except -1:
+        """Copy the name of a slot."""
+        self.names[place] = table.names[slot]
+        if table.names[slot].bytes[0] == LONG:
+            self.long_names[place] = table.long_names[slot]
+        return 0
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, Py_ssize_t place):
+        if not 0 <= place < self.length:
+            raise IndexError(place)
+        if self.names[place].bytes[0] == LONG:
+            return self.long_names[place]
+        return decoded(&self.names[place])

@@ -3,9 +3,10 @@ from collections.abc import Callable
 from typing_extensions import disjoint_base
 
 from dydx_perf.ext.account import MarketTable, Risk
+from dydx_perf.ext.crossings import CrossingSource
 
 @disjoint_base
-class AccountStore:
+class AccountStore(CrossingSource):
     @property
     def table(self) -> MarketTable: ...
     @property

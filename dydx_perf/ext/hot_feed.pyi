@@ -4,7 +4,7 @@ from typing import Self
 from typing_extensions import disjoint_base
 
 from dydx_perf.ext.book import BookStore
-from dydx_perf.ext.crossing import Crossing
+from dydx_perf.ext.crossings import Crossings
 from dydx_perf.ext.feed_lines import FeedLines
 from dydx_perf.ext.frame import FrameScanner
 
@@ -18,14 +18,14 @@ class HotFeed(FeedLines):
         cls,
         store: BookStore,
         scanner: FrameScanner,
-        observers: Callable[[list[Crossing]], list[Exception]],
+        observers: Callable[[Crossings], list[Exception]],
     ) -> Self: ...
     @property
-    def observers(self) -> Callable[[list[Crossing]], list[Exception]]: ...
+    def observers(self) -> Callable[[Crossings], list[Exception]]: ...
     @property
     def frames(self) -> int: ...
     @property
     def handed_over(self) -> int: ...
     def receive(
         self, frame: bytes | bytearray | memoryview | str, now: float
-    ) -> tuple[()] | list[Crossing] | None: ...
+    ) -> tuple[()] | Crossings | None: ...

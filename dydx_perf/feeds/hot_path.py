@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dydx_perf.book import Book
 from dydx_perf.errors import FrameError, InputError
 from dydx_perf.ext.book import BookStore
-from dydx_perf.ext.crossing import Crossing
+from dydx_perf.ext.crossings import Crossings
 from dydx_perf.ext.frame import FrameScanner
 from dydx_perf.ext.hot_feed import HotFeed
 from dydx_perf.feeds.account_messages import PositionRow, read_update
@@ -52,7 +52,7 @@ class LongPath:
         Takes a frame and its time; returns None where the session has to read it.
     """
 
-    receive: Callable[[Frame, float], tuple[()] | list[Crossing] | None] = staticmethod(left_to_the_session)
+    receive: Callable[[Frame, float], tuple[()] | Crossings | None] = staticmethod(left_to_the_session)
 
     @property
     def deadline(self) -> float:

@@ -89,10 +89,11 @@ KERNELS = {
     "account": BASE | {"settle", "margin", "liquidation_price"},
     "whatif": BASE | {"arith", "margin", "account"},
     "crossing": {"account"},
+    "crossings": {"structs", "account", "crossing"},
     "book_rows": BASE | {"settle", "margin"},
     "book_columns": {"book_rows", "structs"},
-    "account_store": {"structs", "fixed", "account", "crossing", "book_rows"},
-    "book": BASE | {"margin", "account", "account_store", "book_rows", "book_columns"},
+    "account_store": {"structs", "fixed", "account", "crossing", "crossings", "book_rows"},
+    "book": BASE | {"margin", "account", "account_store", "book_rows", "book_columns", "crossings"},
     "book_image": BASE | {"margin", "book_rows", "book_columns", "book"},
     "ranking": {"structs", "margin", "account_store"},
     "names": {"book_rows"},
@@ -100,7 +101,7 @@ KERNELS = {
     "indexed_rows": BASE | {"settle", "margin", "book_rows", "slices"},
     "triggers": {"book_rows", "slices", "indexed_rows"},
     "indexed_memory": BASE
-    | {"settle", "account", "account_store", "book_rows", "slices", "names", "indexed_rows"},
+    | {"settle", "account", "account_store", "book_rows", "crossings", "slices", "names", "indexed_rows"},
     "indexed": BASE
     | {"settle", "account", "book_rows", "slices", "indexed_rows", "triggers", "indexed_memory"},
     "indexed_faults": {"structs", "margin", "book_rows", "slices", "indexed_rows", "indexed"},
@@ -116,7 +117,7 @@ KERNELS = {
     "depth": BASE,
     "order_queue": BASE,
     "feed_lines": BASE | {"account", "book", "frame", "depth"},
-    "hot_feed": BASE | {"account", "book_rows", "book", "frame", "depth", "feed_lines"},
+    "hot_feed": BASE | {"account", "book_rows", "book", "crossings", "frame", "depth", "feed_lines"},
     "columns": BASE | {"settle", "funding", "pnl"},
 }
 
