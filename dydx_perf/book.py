@@ -101,8 +101,8 @@ class Book:
 
     Every method that changes something returns the crossings, on the state after it: an account became, or
     stopped being, liquidatable, or crossed a threshold that is watched. An account comes in as not
-    liquidatable; one that is removed crosses nothing. `Crossings` are read like a list; objects are made of those
-    that are read.
+    liquidatable; one that is removed crosses nothing. `Crossings` are read like a list, and only what is
+    read becomes an object.
     """
 
     def __init__(

@@ -50,11 +50,11 @@ TIER = (
     "open_interest_lower_cap",
     "open_interest_upper_cap",
 )
-#: method of a Market, lowest and highest value
-SETTERS: dict[str, tuple[str, int | None, int | None]] = {
-    "price_integers": ("set_oracle_price_integer", 1, UINT64_MAX),
-    "funding_indices": ("set_funding_index", None, None),
-    "open_interests": ("set_open_interest", 0, None),
+#: input of a Market, lowest and highest value
+INTEGERS: dict[str, tuple[str, int | None, int | None]] = {
+    "price_integers": ("oracle_price", 1, UINT64_MAX),
+    "funding_indices": ("funding_index", None, None),
+    "open_interests": ("open_interest", 0, None),
 }
 NOTHING: Row = (0, 0, 0, 0, 0)
 NOTHING_ELSE: Mapping[int, int] = {}
@@ -177,18 +177,31 @@ def block_steps(
     **integers: Mapping[str, int] | None,
 ) -> list[Callable[[], None]]:
     """Check all that a block changes in a chain; return the steps that change it, which then cannot fail."""
-    checked_source(height, basis)
+    source = checked_source(height, basis)
     steps: list[Callable[[], None]] = []
-    for argument, (setter, lowest, highest) in SETTERS.items():
-        for market, value in by_market(chain, argument, integers.get(argument)):
-            checked_integer(f"{argument}[{market.ticker!r}]", value, lowest, highest)
-            steps.append(partial(getattr(market, setter), value, height=height, basis=basis))
+    for argument, (name, lowest, highest) in INTEGERS.items():
+        changes = by_market(chain, argument, integers.get(argument))
+        for market, value in changes:
+            # A block has hundreds of prices: the argument is named only where something is wrong with it.
+            if (
+                type(value) is not int
+                or not (-UINT64_MAX if lowest is None else lowest) <= value <= UINT64_MAX
+            ):
+                checked_integer(f"{argument}[{market.ticker!r}]", value, lowest, highest)
+        if changes:
+            steps.append(partial(set_integers, changes, name, source))
     for market, tier in by_market(chain, "liquidity_tiers", liquidity_tiers):
         if not isinstance(tier, Mapping) or set(tier) != set(TIER):
             raise InputError(f"liquidity_tiers[{market.ticker!r}]", tier, ", ".join(TIER))
         Market._checked_tier(*(tier[name] for name in TIER))
         steps.append(partial(market.set_liquidity_tier, **tier, height=height, basis=basis))
     return steps
+
+
+def set_integers(changes: list[tuple[Market, Any]], name: str, source: tuple[int, int]) -> None:
+    """Set one input of many markets, which was checked."""
+    for market, value in changes:
+        market._set_integer(name, value, source)
 
 
 def by_market(chain: Chain, argument: str, values: object) -> list[tuple[Market, Any]]:

@@ -283,7 +283,7 @@ class Chain:
         height, basis
             As for `Market.set_oracle_price`.
         """
-        checked_source(height, basis)
+        source = checked_source(height, basis)
         if not isinstance(prices, Mapping):
             raise InputError("prices", prices, "a mapping of ticker to oracle price")
         checked = [
@@ -291,7 +291,7 @@ class Chain:
             for ticker, price in prices.items()
         ]
         for market, price in checked:
-            market.set_oracle_price_integer(price, height=height, basis=basis)
+            market._set_integer("oracle_price", price, source)
 
     def set_block(self, height: int, time: object = None) -> None:
         """Say that everything here holds at block `height`; the caller vouches for it.

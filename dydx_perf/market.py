@@ -22,7 +22,7 @@ from dydx_perf.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
 __all__ = ["Amount", "Basis", "Market"]
 
@@ -31,6 +31,8 @@ Basis = Literal["chain", "estimate", "sample"]
 
 #: what of a market comes from somewhere and has a height and a basis of its own
 INPUTS = ("oracle_price", "funding_index", "open_interest", "liquidity_tier")
+#: the integers among them, and their names in Perpetual
+FIELDS = {"oracle_price": "price", "funding_index": "funding_index", "open_interest": "open_interest"}
 ONE_MILLION = 1_000_000
 UINT32_MAX, UINT64_MAX = 2**32 - 1, 2**64 - 1
 MAX_HEIGHT = 2**62
@@ -289,26 +291,14 @@ class Market:
             sources=self._given_sources,
         )
 
-    def _change(
-        self,
-        name: str,
-        value: int | None,
-        height: int | None,
-        basis: Basis | None,
-        change: Callable[[Perpetual], Perpetual],
-    ) -> None:
-        """Apply one checked change, note where it is from, and bring the table up to date.
-
-        One of a single value is the table's own to make; `change` is for what its row does not hold.
-        """
-        source = checked_source(height, basis)
-        if (
-            value is not None
-            and self._table is not None
-            and self._table.move(self._index, INPUTS.index(name), value, *source)
-        ):
+    def _set_integer(self, name: str, value: int, source: tuple[int, int]) -> None:
+        """Set one checked input of a single value with its source, and bring the table up to date."""
+        if self._table is not None and self._table.move(self._index, INPUTS.index(name), value, *source):
             return
-        self._replace(change(self.perpetual), {**self._sources(), name: source})
+        self._set({FIELDS[name]: value}, name, source)  # what a row of the table does not hold
+
+    def _set(self, fields: Mapping[str, int], name: str, source: tuple[int, int]) -> None:
+        self._replace(replace(self.perpetual, **fields), {**self._sources(), name: source})
 
     def _know(self, perpetual: Perpetual) -> None:
         """Take these integers as they are now, whatever moved the table's row before."""
@@ -343,40 +333,28 @@ class Market:
             Where the price is from; by default "chain" with a height and "estimate" without.
         """
         price = self._checked_price("oracle_price", oracle_price, self._known[1].exponent)
-        self._change("oracle_price", price, height, basis, lambda p: replace(p, price=price))
+        self._set_integer("oracle_price", price, checked_source(height, basis))
 
     def set_oracle_price_integer(
         self, price: int, *, height: int | None = None, basis: Basis | None = None
     ) -> None:
         """Set the oracle price as the chain's integer, 1 to 2**64 - 1."""
         checked_integer("price", price, 1, UINT64_MAX)
-        self._change("oracle_price", price, height, basis, lambda p: replace(p, price=price))
+        self._set_integer("oracle_price", price, checked_source(height, basis))
 
     def set_funding_index(
         self, funding_index: int, *, height: int | None = None, basis: Basis | None = None
     ) -> None:
         """Set the cumulative funding index, any int."""
         checked_integer("funding_index", funding_index, None, None)
-        self._change(
-            "funding_index",
-            funding_index,
-            height,
-            basis,
-            lambda p: replace(p, funding_index=funding_index),
-        )
+        self._set_integer("funding_index", funding_index, checked_source(height, basis))
 
     def set_open_interest(
         self, open_interest: int, *, height: int | None = None, basis: Basis | None = None
     ) -> None:
         """Set the open interest of the long side in base quantums."""
         checked_integer("open_interest", open_interest, 0, None)
-        self._change(
-            "open_interest",
-            open_interest,
-            height,
-            basis,
-            lambda p: replace(p, open_interest=open_interest),
-        )
+        self._set_integer("open_interest", open_interest, checked_source(height, basis))
 
     def set_liquidity_tier(
         self,
@@ -392,7 +370,7 @@ class Market:
         tier = self._checked_tier(
             initial_margin_ppm, maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap
         )
-        self._change("liquidity_tier", None, height, basis, lambda p: replace(p, **tier))
+        self._set({**tier}, "liquidity_tier", checked_source(height, basis))
 
     def set_order_book(
         self,

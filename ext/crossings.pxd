@@ -11,7 +11,7 @@ cdef struct edge_t:
     int64_t handle         # the slot in the low 32 bits
     int64_t numerator      # of the threshold; 0: the chain's own rule
     int64_t denominator
-    int64_t below          # 0 or 1
+    uint8_t below
 
 # What a Risk is made of, but for the time.
 cdef struct figures_t:

@@ -11,6 +11,7 @@ views and keep the crossings' memory alive.
 cimport cython
 from cpython.buffer cimport PyBUF_FORMAT, PyBUF_WRITABLE
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc, PyMem_RawRealloc
+from cpython.number cimport PyNumber_AsSsize_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
@@ -25,8 +26,13 @@ cdef enum:
     FIRST_ROOM = 8        # edges
     SIEVE_BITS = 16       # of the accounts that are looked for
 
-#: fields of the array `edges`
-FIELDS = (("handle", "<i8"), ("numerator", "<i8"), ("denominator", "<i8"), ("below", "<i8"))
+#: fields of the array `edges`, and where they lie in an edge_t
+FIELDS = {
+    "names": ("handle", "numerator", "denominator", "below"),
+    "formats": ("i8", "i8", "i8", "?"),
+    "offsets": (0, 8, 16, 24),
+    "itemsize": sizeof(edge_t),
+}
 
 
 cdef class CrossingSource:
@@ -153,7 +159,7 @@ cdef class Crossings:
         cdef Py_ssize_t i
         if isinstance(place, slice):
             return [self.crossing(i) for i in range(*place.indices(self.length))]
-        i = place
+        i = PyNumber_AsSsize_t(place, IndexError)
         if i < 0:
             i += self.length
         if not 0 <= i < self.length:
@@ -219,7 +225,7 @@ cdef class Crossings:
         """
         import numpy
 
-        dtype = numpy.dtype(list(FIELDS))
+        dtype = numpy.dtype(FIELDS)
         return numpy.frombuffer(self, dtype) if self.length else numpy.zeros(0, dtype)
 
     @property

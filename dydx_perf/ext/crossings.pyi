@@ -7,7 +7,7 @@ from typing_extensions import disjoint_base
 
 from dydx_perf.ext.crossing import Crossing
 
-FIELDS: tuple[tuple[str, str], ...]
+FIELDS: dict[str, Any]
 
 class _Handles(Container[int], Sized, Protocol):
     def __iter__(self) -> Iterator[int]: ...

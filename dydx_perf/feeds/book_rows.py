@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from dydx_perf.book import Book
 from dydx_perf.book_accounts import AccountsPlan
-from dydx_perf.ext.crossing import Crossing
+from dydx_perf.ext.crossings import Crossings
 from dydx_perf.kernel import BASES
 from dydx_perf.observers import Name
 
@@ -31,7 +31,7 @@ def held_usdc(book: Book, name: Name) -> int:
 
 def put_account(
     book: Book, name: Name, usdc_quantums: int, quantums: Mapping[str, int], height: int | None
-) -> list[Crossing]:
+) -> Crossings:
     """Write a whole account: every position settled to its market's present index, as an estimate.
 
     Chosen margin fractions stay: only their owner changes them, and no indexer tells them. An isolated market

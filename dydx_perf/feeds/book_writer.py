@@ -17,7 +17,7 @@ class BookWriter:
         self._crossings: list[Crossing] = []
         self._errors: list[Exception] = []
 
-    def write(self, change: Callable[[], list[Crossing]]) -> None:
+    def write(self, change: Callable[[], Iterable[Crossing]]) -> None:
         """Change the book; what its observers raise is kept for `error`."""
         try:
             self._crossings += change()
