@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypedDict
+from typing import Any, Literal, NoReturn, TypedDict
 
 from dydx_perf.errors import InputError
 from dydx_perf.exact.margin import adjusted_initial_margin_ppm, notional
@@ -20,9 +20,6 @@ from dydx_perf.units import (
     subticks_to_price,
     to_decimal,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 __all__ = ["Amount", "Basis", "Market"]
 
@@ -295,9 +292,7 @@ class Market:
         """Set one checked input of a single value with its source, and bring the table up to date."""
         if self._table is not None and self._table.move(self._index, INPUTS.index(name), value, *source):
             return
-        self._set({FIELDS[name]: value}, name, source)  # what a row of the table does not hold
-
-    def _set(self, fields: Mapping[str, int], name: str, source: tuple[int, int]) -> None:
+        fields: dict[str, Any] = {FIELDS[name]: value}  # what a row of the table does not hold
         self._replace(replace(self.perpetual, **fields), {**self._sources(), name: source})
 
     def _know(self, perpetual: Perpetual) -> None:
@@ -370,7 +365,8 @@ class Market:
         tier = self._checked_tier(
             initial_margin_ppm, maintenance_fraction_ppm, open_interest_lower_cap, open_interest_upper_cap
         )
-        self._set({**tier}, "liquidity_tier", checked_source(height, basis))
+        source = checked_source(height, basis)
+        self._replace(replace(self.perpetual, **tier), {**self._sources(), "liquidity_tier": source})
 
     def set_order_book(
         self,

@@ -304,14 +304,13 @@ class Accounts:
         isolated = any(size and chain[ticker].is_isolated for ticker, size in sizes.items())
         self._doubts.set(subject, "isolated_pool", isolated)
         try:
-            crossings = put_account(self._book, account.name, usdc, sizes, account.height)
+            return list(put_account(self._book, account.name, usdc, sizes, account.height))
         except CapacityError:
             self._doubts.raise_(subject, "over_capacity")
             return []
         except ObserverError as error:
             self.observer_errors.append(error)
-            crossings = error.crossings
-        return list(crossings)
+            return list(error.crossings)
 
     # -- updates
 
