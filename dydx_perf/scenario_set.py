@@ -19,7 +19,7 @@ from dydx_perf.stress import ESTIMATE, SUMS, StressResult, WholeBook, added, che
 
 if TYPE_CHECKING:
     from dydx_perf.book import Book
-    from dydx_perf.ext.crossing import Crossing
+    from dydx_perf.ext.crossings import Crossings
     from dydx_perf.observers import Name
     from dydx_perf.scan import Executor
     from dydx_perf.subaccount import Subaccount
@@ -78,25 +78,25 @@ class ScenarioSet:
             found.append(StressResult(name=name, **figures, height=height, basis=at_best))
         return found
 
-    def update(self, account: int | Name, **changes: Any) -> list[Crossing]:
+    def update(self, account: int | Name, **changes: Any) -> Crossings:
         """Change one account as `Book.update` does, and follow it in every scenario."""
         return self._around(account, lambda: self._book.update(account, **changes))
 
-    def replace(self, subaccount: Subaccount) -> list[Crossing]:
+    def replace(self, subaccount: Subaccount) -> Crossings:
         """Put a subaccount where the one of that name is, or take it in, as `Book.replace` does."""
         name = subaccount.address, subaccount.number
         return self._around(name, lambda: self._book.replace(subaccount))
 
-    def add(self, subaccount: Subaccount) -> list[Crossing]:
+    def add(self, subaccount: Subaccount) -> Crossings:
         """Take in one more subaccount, as `Book.add` does."""
         name = subaccount.address, subaccount.number
         return self._around(name, lambda: self._book.add(subaccount))
 
-    def remove(self, account: int | Name) -> list[Crossing]:
+    def remove(self, account: int | Name) -> Crossings:
         """Drop an account, as `Book.remove` does."""
         return self._around(account, lambda: self._book.remove(account))
 
-    def _around(self, account: int | Name, change: Callable[[], list[Crossing]]) -> list[Crossing]:
+    def _around(self, account: int | Name, change: Callable[[], Crossings]) -> Crossings:
         """Make a change of one account; where the results were current they stay so."""
         if not self.is_current:
             return change()
