@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from dydx_perf.ext.account cimport MarketTable, Risk
 from dydx_perf.ext.crossings cimport Crossings, CrossingSource
-from dydx_perf.ext.structs cimport risk_t
+from dydx_perf.ext.structs cimport position_t, risk_t
 
 
 cdef class AccountStore(CrossingSource):
@@ -36,6 +36,15 @@ cdef class AccountStore(CrossingSource):
     cdef bint read_risk(self, uint32_t slot, risk_t *out) noexcept   # False: only risk_at tells
     cdef Risk risk_at(self, uint32_t slot)
     cdef void mark_watched(self, uint32_t slot, bint watched) noexcept
+    cdef int settle(self) except -1                               # decide anew, note the crossings in `pending`
+
+    # for what changes numbers only, and an account of which the columns hold all
+    cdef bint is_plain(self, uint32_t slot) noexcept
+    cdef int64_t held_quantums(self, uint32_t slot, uint32_t market) noexcept   # 0: none
+    cdef int resize(
+        self, uint32_t slot, const int64_t *usdc, const position_t *given, size_t count, int64_t height,
+        uint32_t basis
+    ) except -1
 
     cdef void place_thresholds(self, char *arena) noexcept
     cdef int require_fresh(self) except -1

@@ -4,6 +4,7 @@ A store is read by any thread and changed by one, from `begin` to `end`; a secon
 """
 
 from cpython.number cimport PyIndex_Check, PyNumber_Index
+from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from dydx_perf.errors import CapacityError, InputError, StaleError, UnknownSubaccountError, WriterError
@@ -13,7 +14,7 @@ from dydx_perf.ext.book_rows cimport NOWHERE, is_below
 from dydx_perf.ext.crossing cimport Crossing
 from dydx_perf.ext.crossings cimport Crossings, edge_t
 from dydx_perf.ext.fixed cimport object_to_i64
-from dydx_perf.ext.structs cimport risk_t
+from dydx_perf.ext.structs cimport position_t, risk_t
 
 
 cdef Crossings NOTHING = Crossings.__new__(Crossings)
@@ -59,6 +60,33 @@ cdef class AccountStore:
 
     cdef void mark_watched(self, uint32_t slot, bint watched) noexcept:
         pass
+
+    cdef int settle(self) except -1:
+        """Take over what changed in the table, evaluate what changed here, and note the crossings in `pending`."""
+        return 0
+
+    cdef bint is_plain(self, uint32_t slot) noexcept:
+        """Whether a slot has an account all of whose inputs its columns hold."""
+        return False
+
+    cdef int64_t held_quantums(self, uint32_t slot, uint32_t market) noexcept:
+        return 0
+
+    cdef int resize(
+        self, uint32_t slot, const int64_t *usdc, const position_t *given, size_t count, int64_t height,
+        uint32_t basis
+    ) except -1:
+        """Replace the balance (NULL: as it is) and the quantums of positions that a plain account has.
+
+        All its positions are settled to their markets' present indices, as the chain does when an account changes.
+        No quantums are 0. `settle` comes after it.
+        """
+        return 0
+
+    def finish(self):
+        """Take over what changed in the table, evaluate what changed here, and return the crossings."""
+        self.settle()
+        return self.take_pending()
 
     # -- one writer
 

@@ -19,7 +19,6 @@ cdef class BookStore(AccountStore):
 
     cdef void place_columns(self, char *arena) noexcept
     cdef void catch_up(self) noexcept
-    cdef int settle(self) except -1
     cdef int report(self, uint32_t slot) except -1
     cdef void read_source(self, uint32_t slot, int64_t *oldest, uint32_t *weakest) noexcept
     cdef int write(

@@ -39,13 +39,14 @@ from dydx_perf.ext.book_rows cimport (
     prefer_large_pages,
     reprice_market,
     rescan,
+    resize_positions,
     row_t,
     settle_row,
 )
 from dydx_perf.ext.crossings cimport edge_t, figures_t
 from dydx_perf.ext.fixed cimport object_to_i64
 from dydx_perf.ext.margin cimport is_liquidatable
-from dydx_perf.ext.structs cimport STATUS_OK, market_t, risk_t
+from dydx_perf.ext.structs cimport STATUS_OK, market_t, position_t, risk_t
 
 BASES = ("chain", "estimate", "sample")
 
@@ -164,7 +165,6 @@ cdef class BookStore(AccountStore):
                 settle_row(&self.c, self.c.queue[i])
 
     cdef int settle(self) except -1:
-        """Take over what changed in the table, evaluate what changed here, and note the crossings in `pending`."""
         cdef uint32_t done = 0
         self.catch_up()
         # From here on every reader sees the new state; objects are only made now.
@@ -180,11 +180,6 @@ cdef class BookStore(AccountStore):
             self.c.queued -= done
             memmove(self.c.queue, self.c.queue + done, self.c.queued * sizeof(uint32_t))
         return 0
-
-    def finish(self):
-        """Take over what changed in the table, evaluate what changed here, and return the crossings."""
-        self.settle()
-        return self.take_pending()
 
     cdef int report(self, uint32_t slot) except -1:
         """Compare an account with what was last reported of it, and note each edge."""
@@ -232,6 +227,22 @@ cdef class BookStore(AccountStore):
             self.c.rows[slot].flags |= ACCOUNT_WATCHED
         else:
             self.c.rows[slot].flags &= ~<uint32_t>ACCOUNT_WATCHED
+
+    cdef bint is_plain(self, uint32_t slot) noexcept:
+        cdef uint32_t flags = self.c.rows[slot].flags
+        return flags & ACCOUNT_USED and not flags & (ACCOUNT_WIDE | ACCOUNT_BEYOND)
+
+    cdef int64_t held_quantums(self, uint32_t slot, uint32_t market) noexcept:
+        cdef uint32_t place = find_place(&self.c, slot, market)
+        return self.c.quantums[place] if place != NOWHERE else 0
+
+    cdef int resize(
+        self, uint32_t slot, const int64_t *usdc, const position_t *given, size_t count, int64_t height,
+        uint32_t basis
+    ) except -1:
+        resize_positions(
+            &self.c, slot, usdc[0] if usdc != NULL else self.c.usdc[slot], given, count, height, basis)
+        return 0
 
     def taken(self, names, /):
         """One of a set of names that is in the book already; None."""

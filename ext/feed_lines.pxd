@@ -12,7 +12,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from dydx_perf.ext.account cimport MarketTable
-from dydx_perf.ext.book cimport BookStore
+from dydx_perf.ext.account_store cimport AccountStore
 from dydx_perf.ext.depth cimport depth_t
 from dydx_perf.ext.frame cimport FrameScanner
 
@@ -80,7 +80,7 @@ cdef inline uint32_t hash_of(const char *text, size_t length, uint8_t channel) n
 
 
 cdef class FeedLines:
-    cdef readonly BookStore store
+    cdef readonly AccountStore store
     cdef readonly MarketTable table
     cdef public FrameScanner scanner
     cdef uint32_t market_capacity

@@ -11,7 +11,7 @@ from libc.string cimport memset
 from dydx_perf.errors import InputError
 
 from dydx_perf.ext.account cimport INPUT_ORACLE_PRICE
-from dydx_perf.ext.book cimport BookStore
+from dydx_perf.ext.account_store cimport AccountStore
 from dydx_perf.ext.depth cimport Depth
 from dydx_perf.ext.fixed cimport pow10
 from dydx_perf.ext.frame cimport (
@@ -41,15 +41,15 @@ cdef class FeedLines:
 
     Parameters
     ----------
-    store : BookStore
+    store : BookStore or IndexedStore
         Its table is the chain that oracle prices go to.
     scanner : FrameScanner
         Markets are registered under their index in the table.
     """
 
-    def __cinit__(self, BookStore store not None, FrameScanner scanner not None, *args):
+    def __cinit__(self, AccountStore store not None, FrameScanner scanner not None, *args):
         cdef uint32_t i
-        self.market_capacity = store.c.market_extent.capacity
+        self.market_capacity = store.capacity["markets"]
         self.quotes = NULL
         self.lines = NULL
         self.accounts = NULL

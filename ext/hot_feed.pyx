@@ -20,15 +20,7 @@ from libc.string cimport memcmp
 from dydx_perf.errors import ObserverError
 
 from dydx_perf.ext.account cimport INPUT_ORACLE_PRICE
-from dydx_perf.ext.book cimport BookStore
-from dydx_perf.ext.book_rows cimport (
-    ACCOUNT_BEYOND,
-    ACCOUNT_USED,
-    ACCOUNT_WIDE,
-    NOWHERE,
-    find_place,
-    resize_positions,
-)
+from dydx_perf.ext.account_store cimport AccountStore
 from dydx_perf.ext.crossings cimport Crossings
 from dydx_perf.ext.depth cimport ASK, BID, depth_t, next_arrival, set_level
 from dydx_perf.ext.feed_lines cimport MAX_KEPT, NO_HEIGHT, NO_LINE, account_t, hash_of, line_t, quote_t
@@ -69,7 +61,7 @@ cdef class HotFeed:
 
     Parameters
     ----------
-    store : BookStore
+    store : BookStore or IndexedStore
         Its table is the chain that oracle prices go to.
     scanner : FrameScanner
         Markets are registered under their index in the table.
@@ -77,7 +69,7 @@ cdef class HotFeed:
         ``observers(crossings)`` tells the book's observers and returns what they raised.
     """
 
-    def __cinit__(self, BookStore store not None, FrameScanner scanner not None, observers):
+    def __cinit__(self, AccountStore store not None, FrameScanner scanner not None, observers):
         self.prepared = NULL
         self.level_prices = NULL
         self.observers = observers
@@ -345,8 +337,8 @@ cdef class HotFeed:
         """
         cdef int32_t number = line.number
         cdef uint32_t place = line.account
-        cdef uint32_t slot, i, j, held
-        cdef int64_t height
+        cdef uint32_t slot, i, j
+        cdef int64_t height, held
         cdef account_t *account
         if header.channel == FRAME_PARENT_SUBACCOUNTS:
             number = header.subaccount_number
@@ -360,10 +352,9 @@ cdef class HotFeed:
         slot = <uint32_t>(account.handle & 0xffffffff)
         if (
             self.store.seen_version != self.table.version
-            or slot >= self.store.c.account_extent.fresh
-            or self.store.c.generation[slot] != account.handle >> 32
-            or not self.store.c.rows[slot].flags & ACCOUNT_USED
-            or self.store.c.rows[slot].flags & (ACCOUNT_WIDE | ACCOUNT_BEYOND)
+            or slot >= self.store.fresh_slots()
+            or self.store.generation_at(slot) != account.handle >> 32
+            or not self.store.is_plain(slot)
         ):
             return NO_LINE
         height = account.floor
@@ -386,10 +377,10 @@ cdef class HotFeed:
                 return NO_LINE
             if records[i].market >= self.market_capacity:
                 return NO_LINE
-            held = find_place(&self.store.c, slot, records[i].market)
-            if held == NOWHERE or self.store.c.quantums[held] == 0:
+            held = self.store.held_quantums(slot, records[i].market)
+            if held == 0:
                 return NO_LINE
-            if (self.store.c.quantums[held] < 0) != (records[i].size < 0):
+            if (held < 0) != (records[i].size < 0):
                 return NO_LINE  # it was closed and opened anew, and that was not told
             self.positions[i].market = records[i].market
             self.positions[i].quantums = records[i].size
@@ -434,7 +425,7 @@ cdef class HotFeed:
         cdef uint32_t slot = <uint32_t>(account.handle & 0xffffffff)
         cdef uint32_t i = 0
         cdef uint32_t first, count
-        cdef int64_t usdc
+        cdef const int64_t *usdc
         if not account.is_new:
             account.since = self.looked_at
             account.first_heard = now
@@ -443,10 +434,10 @@ cdef class HotFeed:
         while i < header.records:
             first = i
             count = 0
-            usdc = self.store.c.usdc[slot]
+            usdc = NULL
             while i < header.records and records[i].element == records[first].element:
                 if records[i].kind == FRAME_ASSET:
-                    usdc = records[i].size
+                    usdc = &records[i].size
                 else:
                     self.positions[first + count] = self.positions[i]
                     count += 1
@@ -454,7 +445,6 @@ cdef class HotFeed:
             account.floor = records[first].height
             self.store.keep_crossings()
             self.store.sequence += 1
-            resize_positions(
-                &self.store.c, slot, usdc, &self.positions[first], count, account.floor, <uint32_t>ESTIMATE)
+            self.store.resize(slot, usdc, &self.positions[first], count, account.floor, <uint32_t>ESTIMATE)
             self.store.settle()
         return 0

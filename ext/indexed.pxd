@@ -18,6 +18,7 @@ cdef class IndexedStore(IndexedMemory):
     cdef int settle_row(self, uint32_t head, i128 before, i128 after, dict leaving) except -1
     cdef int take_market(self, uint32_t market, const market_t *changed) except -1
     cdef int ask(self) except -1
+    cdef void set_source(self, uint32_t slot, int64_t height, uint32_t basis) noexcept
     cdef int decide(self, uint32_t slot) except -1
     cdef int report(self, uint32_t slot) except -1
     cdef uint32_t open(self, tuple name, int64_t height, uint32_t basis) except? 0xffffffff

@@ -11,12 +11,13 @@ Hazards: one writer at a time, from `begin` to `end`; a second one is refused. T
 made visible by C code alone, so a reader on another thread sees the state before a call or the one after it.
 """
 
+from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from dydx_perf.ext.account cimport NO_ROW, Account
 from dydx_perf.ext.book_rows cimport MAX_GENERATION, NOWHERE
-from dydx_perf.ext.fixed cimport add, i128, i128_to_object, mul_i64, sub
+from dydx_perf.ext.fixed cimport add, i128, i128_to_object, mul_i64, object_to_i64, sub
 from dydx_perf.ext.indexed_memory cimport IndexedMemory
 from dydx_perf.ext.indexed_rows cimport (
     EXTENT,
@@ -34,6 +35,7 @@ from dydx_perf.ext.indexed_rows cimport (
     classify_row,
     drop_entry,
     evaluate_row,
+    fits_collateral,
     is_in_window,
     is_weighable,
     queue_account,
@@ -60,7 +62,7 @@ from dydx_perf.ext.slices cimport (
     position_slot,
     set_bit,
 )
-from dydx_perf.ext.structs cimport STATUS_OK, market_t, risk_t
+from dydx_perf.ext.structs cimport STATUS_OK, market_t, position_t, risk_t
 from dydx_perf.ext.triggers cimport advance, change_collateral, clear_stale, look_at, tend
 
 
@@ -208,7 +210,7 @@ cdef class IndexedStore(IndexedMemory):
             self.b.s.amount[head], change, &amount
         ):
             amount = <i128>1 << 100
-        if not -((<i128>1) << MAX_COLLATERAL_BITS) < amount < ((<i128>1) << MAX_COLLATERAL_BITS):
+        if not fits_collateral(amount):
             slot = self.b.s.link[head]
             leaving[slot] = (self.usdc_of(self.b.s.link[head]), self.rows_of(self.b.s.link[head]))
             return 0
@@ -287,8 +289,7 @@ cdef class IndexedStore(IndexedMemory):
             self.b.markets[i].funding_index = self.table.rows[i].funding_index
         return 0
 
-    def finish(self):
-        """Take over what changed in the table, decide who may have flipped, and return the crossings."""
+    cdef int settle(self) except -1:
         cdef uint32_t done = 0
         self.catch_up()
         if self.moved:
@@ -307,7 +308,7 @@ cdef class IndexedStore(IndexedMemory):
             memmove(self.b.queue, self.b.queue + done, self.b.queued * sizeof(uint32_t))
         for slot in self.watched:
             self.report_thresholds(slot)
-        return self.take_pending()
+        return 0
 
     cdef int ask(self) except -1:
         """Have plain integers decide the accounts that no columns or 128 bits hold.
@@ -496,6 +497,43 @@ cdef class IndexedStore(IndexedMemory):
         look_at(&self.b, slot)
         return 0
 
+    cdef bint is_plain(self, uint32_t slot) noexcept:
+        return (self.b.state[slot] & (STATE_USED | STATE_OUTSIDE | STATE_EXTRA)) == STATE_USED
+
+    cdef int64_t held_quantums(self, uint32_t slot, uint32_t market) noexcept:
+        cdef uint32_t place = find_position(&self.b.s, self.b.s.where[slot], market)
+        return self.b.s.amount[place] if place != NOWHERE else 0
+
+    cdef int resize(
+        self, uint32_t slot, const int64_t *usdc, const position_t *given, size_t count, int64_t height,
+        uint32_t basis
+    ) except -1:
+        cdef uint32_t head = self.b.s.where[slot]
+        cdef object balance = self.usdc_of(slot) if usdc == NULL else None
+        cdef uint32_t place, i
+        cdef size_t row
+        self.set_source(slot, height, basis)
+        for row in range(count):
+            self.b.s.amount[find_position(&self.b.s, head, given[row].market)] = given[row].quantums
+        for i in range(self.b.s.side[head]):
+            place = position_slot(head, i)
+            self.b.s.index[place] = self.b.markets[self.b.s.side[place] >> 1].funding_index
+        if usdc == NULL and not object_to_i64(balance, &self.b.s.amount[head]):
+            return self.leave(slot, balance, self.rows_of(slot))
+        if usdc != NULL:
+            self.b.s.amount[head] = usdc[0]
+        if not fits_collateral(self.b.s.amount[head]):
+            return self.leave(slot, self.b.s.amount[head], self.rows_of(slot))
+        classify_row(&self.b, head)
+        look_at(&self.b, slot)
+        return 0
+
+    cdef void set_source(self, uint32_t slot, int64_t height, uint32_t basis) noexcept:
+        """Note the block and the basis of an account's own inputs."""
+        self.b.height[slot] = height
+        self.b.state[slot] = <uint8_t>(
+            (self.b.state[slot] & ((1 << STATE_BASIS_SHIFT) - 1)) | (basis << STATE_BASIS_SHIFT))
+
     def update(self, slot, usdc, list rows, height, basis, beyond):
         """Replace balance and the positions named; room was asked for before.
 
@@ -510,9 +548,7 @@ cdef class IndexedStore(IndexedMemory):
         self.catch_up()
         for account, usdc, rows, height, basis, beyond in changes:
             slot = self.open(account, height, basis) if isinstance(account, tuple) else account
-            self.b.height[slot] = height
-            self.b.state[slot] = <uint8_t>(
-                (self.b.state[slot] & ((1 << STATE_BASIS_SHIFT) - 1)) | (<uint32_t>basis << STATE_BASIS_SHIFT))
+            self.set_source(slot, height, basis)
             self.write(slot, usdc, rows, beyond)
 
     def add(self, list names, list accounts):

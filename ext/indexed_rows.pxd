@@ -12,6 +12,7 @@
 #   append_entry, drop_entry
 #   classify_row                      solid and large bits
 #   evaluate_row, settlement_of_row   exact, 128 bits
+#   fits_collateral                   what a row's column holds
 #   queue_account, ask_account        who is to be looked at by the caller
 #   scan_rows                         certified scan of everything
 
@@ -286,6 +287,11 @@ cdef inline void classify_row(indexed_t *b, uint32_t head) noexcept nogil:
             solid = True
     set_bit(b.s.solid, head, solid)
     set_bit(b.s.large, head, large)
+
+
+cdef inline bint fits_collateral(i128 amount) noexcept nogil:
+    """Whether a row's column holds a settled balance."""
+    return -(<i128>1 << MAX_COLLATERAL_BITS) < amount < (<i128>1 << MAX_COLLATERAL_BITS)
 
 
 cdef inline status_t evaluate_row(const indexed_t *b, uint32_t head, risk_t *out) noexcept nogil:

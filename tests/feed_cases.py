@@ -21,9 +21,15 @@ TRANSCRIPTS = Path(__file__).resolve().parent / "data" / "transcripts"
 OWNER = "dydx14zzueazeh0hj67cghhf9jypslcf9sh2n5k6art"
 
 
-def new_book(chain: Chain | None = None) -> Book:
+def new_book(chain: Chain | None = None, *, indexed: bool = False) -> Book:
     """A book with room for a handful of accounts, on an empty chain by default."""
-    return Book(Chain() if chain is None else chain, max_subaccounts=64, max_positions=256, max_markets=512)
+    return Book(
+        Chain() if chain is None else chain,
+        max_subaccounts=64,
+        max_positions=256,
+        max_markets=512,
+        indexed=indexed,
+    )
 
 
 def frame(message: Json) -> bytes:

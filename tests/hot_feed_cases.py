@@ -48,9 +48,9 @@ def chain() -> Chain:
     )
 
 
-def book() -> Book:
+def book(*, indexed: bool = False) -> Book:
     """Three accounts: one of many positions, one isolated below it, one close to its line."""
-    made = Book(chain(), max_subaccounts=8, max_positions=64)
+    made = Book(chain(), max_subaccounts=8, max_positions=64, indexed=indexed)
     for name, usdc, sizes in (
         (ALICE, "-9", {ticker: str((-1) ** i * (i + 1)) for i, ticker in enumerate(TICKERS[:8])}),
         (CHILD, "40", {"M3-USD": "-1.5"}),
@@ -63,8 +63,8 @@ def book() -> Book:
 class Side:
     """One book with its order books, fed the slow way."""
 
-    def __init__(self) -> None:
-        self.book = book()
+    def __init__(self, *, indexed: bool = False) -> None:
+        self.book = book(indexed=indexed)
         self.depths = {ticker: Depth(64) for ticker in TICKERS[:4]}
         for depth in self.depths.values():
             depth.replace([], [], 0.0)
@@ -147,8 +147,8 @@ class Side:
 class Hot(Side):
     """The same, fed by a HotFeed; what it hands over is taken the slow way."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *, indexed: bool = False) -> None:
+        super().__init__(indexed=indexed)
         scanner = FrameScanner()
         for ticker, scales in self.scales.items():
             scanner.register_market(ticker, *scales)

@@ -31,6 +31,9 @@ def frame(channel: str, contents: Any, message_id: int = 1, **more: Any) -> byte
     ).encode()
 
 
+both_books = pytest.mark.parametrize("indexed", [False, True], ids=["plain", "indexed"])
+
+
 def price(
     value: str = "10.5", ticker: str = M0, height: int | None = BLOCK + 1, message_id: int = 1
 ) -> bytes:
@@ -64,11 +67,12 @@ def update(*rows: dict[str, Any], height: int | None = BLOCK + 1, message_id: in
 
 
 @settings(max_examples=60, deadline=None)
-@given(seed=st.integers(0, 2**32))
-@example(seed=0)
-def test_the_short_way_is_the_slow_way_after_every_frame(seed: int) -> None:
+@given(seed=st.integers(0, 2**32), indexed=st.booleans())
+@example(seed=0, indexed=False)
+@example(seed=0, indexed=True)
+def test_the_short_way_is_the_slow_way_after_every_frame(seed: int, indexed: bool) -> None:
     """Book, order books, heights and crossings are the same, whatever is handed over in between."""
-    hot, slow = Hot(), Side()
+    hot, slow = Hot(indexed=indexed), Side(indexed=indexed)
     venue = Venue(seed, slow)
     for now, received in enumerate(venue.frames(80)):
         message = parse_frame(received)
@@ -79,11 +83,12 @@ def test_the_short_way_is_the_slow_way_after_every_frame(seed: int) -> None:
     assert hot.feed.frames == hot.taken > 30
 
 
-def test_most_frames_take_the_short_way_and_all_kinds_of_crossings_are_told() -> None:
+@both_books
+def test_most_frames_take_the_short_way_and_all_kinds_of_crossings_are_told(indexed: bool) -> None:
     """What the comparison above compares is not empty."""
     taken, seen = 0, set[tuple[str, bool]]()
     for seed in range(12):
-        hot = Hot()
+        hot = Hot(indexed=indexed)
         for now, received in enumerate(Venue(seed, hot).frames(80)):
             before = hot.taken
             crossings = hot.receive(received, float(now))
@@ -190,11 +195,12 @@ LEFT: dict[str, tuple[bytes | str | memoryview, Callable[[Hot], None]]] = {
 }
 
 
+@both_books
 @pytest.mark.parametrize("what", LEFT)
-def test_what_is_not_plain_is_left_to_the_caller_and_changes_nothing(what: str) -> None:
+def test_what_is_not_plain_is_left_to_the_caller_and_changes_nothing(what: str, indexed: bool) -> None:
     """None, and neither book nor order books nor what was noted of the connection moved."""
     received, prepare = LEFT[what]
-    hot = Hot()
+    hot = Hot(indexed=indexed)
     prepare(hot)
     stale = what == "a chain that was changed past the book"
 
@@ -291,9 +297,10 @@ def test_what_an_account_is_told_of_is_kept_until_somebody_asks() -> None:
     assert hot.book._store.inputs(hot.book._store.slot(ALICE))[0] == 6_000_000
 
 
-def test_every_position_is_settled_when_the_account_is_told_of() -> None:
+@both_books
+def test_every_position_is_settled_when_the_account_is_told_of(indexed: bool) -> None:
     """As the chain does: all indices are the markets' own; the height is the event's, the basis estimate."""
-    hot = Hot()
+    hot = Hot(indexed=indexed)
     hot.book.apply_block(funding_indices=dict.fromkeys(TICKERS, 77_777))
     assert hot.feed.receive(update(usdc("5")), 1.0) == ()
     _, rows, height, basis = hot.book._store.inputs(hot.book._store.slot(ALICE))
@@ -379,9 +386,35 @@ def test_another_thread_reads_a_state_between_two_frames() -> None:
     assert (seen, wrong) == (states, [])
 
 
-def test_nothing_is_allocated_for_a_frame() -> None:
+@both_books
+def test_a_size_alone_leaves_the_balance_as_it_was(indexed: bool) -> None:
+    """Not as it would be with the funding that was due: of that the venue tells with the balance."""
+    hot = Hot(indexed=indexed)
+    hot.book.apply_block(funding_indices=dict.fromkeys(TICKERS, 77_777_777))
+    assert hot.book[ALICE].net_collateral != hot.book.subaccount(ALICE).usdc_quantums
+    assert hot.feed.receive(update(position("1.5")), 1.0) is not None
+    usdc_quantums, rows, _, _ = hot.book._store.inputs(hot.book._store.slot(ALICE))
+    assert (usdc_quantums, rows[0][1]) == (-9_000_000, 1_500_000)
+
+
+@both_books
+def test_a_balance_past_the_columns_is_right_too(indexed: bool) -> None:
+    """Told the short way it is kept, and the frame after it finds the account."""
+    hot, slow = Hot(indexed=indexed), Side(indexed=indexed)
+    for place, balance in enumerate(("900000000000", "7"), start=1):
+        received = update(usdc(balance), message_id=place, height=BLOCK + place)
+        message = parse_frame(received)
+        assert isinstance(message, DataMessage)
+        assert hot.receive(received, float(place)) == slow.apply(message, float(place))
+        assert hot.state() == slow.state()
+        assert hot.book._store.inputs(hot.book._store.slot(ALICE))[0] == int(balance) * 10**6
+    assert hot.taken == (1 if indexed else 2)
+
+
+@both_books
+def test_nothing_is_allocated_for_a_frame(indexed: bool) -> None:
     """100,000 frames of all kinds: no block of memory more than before, and none in between."""
-    hot = Hot()
+    hot = Hot(indexed=indexed)
     frames = [
         price("10.5", message_id=1),
         frame("v4_orderbook", {"bids": [["10.5", "1"], ["10.25", "0"]]}, 2, id=M0),

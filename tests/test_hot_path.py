@@ -11,7 +11,6 @@ from feed_cases import ETH, MARKET, OWNER, new_book, position, snapshot, usdc
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dydx_perf import Book, Chain
 from dydx_perf.errors import FrameError, InputError, ObserverError
 from dydx_perf.feeds.events import Reconnect, TradeSeen
 from dydx_perf.feeds.subscriptions import (
@@ -68,8 +67,8 @@ def rows(name: tuple[str, int], *rows: dict[str, Any]) -> list[dict[str, Any]]:
 class Pair:
     """Two sessions that hear the same; after each step they are compared."""
 
-    def __init__(self, **options: Any) -> None:
-        self.hot, self.slow = (Wire(*WANTED, **options) for _ in range(2))
+    def __init__(self, *, indexed: bool = False, **options: Any) -> None:
+        self.hot, self.slow = (Wire(*WANTED, book=new_book(indexed=indexed), **options) for _ in range(2))
         without_short_way(self.slow)
         self.both("start")
 
@@ -208,11 +207,14 @@ class Venue:
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 2**32), tells=st.booleans(), asks=st.booleans())
-@example(seed=0, tells=True, asks=True)
-def test_a_session_with_and_without_its_short_way_are_the_same(seed: int, tells: bool, asks: bool) -> None:
+@given(seed=st.integers(0, 2**32), tells=st.booleans(), asks=st.booleans(), indexed=st.booleans())
+@example(seed=0, tells=True, asks=True, indexed=False)
+@example(seed=0, tells=False, asks=True, indexed=True)
+def test_a_session_with_and_without_its_short_way_are_the_same(
+    seed: int, tells: bool, asks: bool, indexed: bool
+) -> None:
     """Events, errors, deadlines, risks, accounts, order books, doubts: after every step, whatever happens."""
-    pair = Pair(tells_trades=tells, can_ask_node=asks)
+    pair = Pair(tells_trades=tells, can_ask_node=asks, indexed=indexed)
     pair.snapshots()
     venue = Venue(seed, pair)
     for _ in range(60):
@@ -222,11 +224,12 @@ def test_a_session_with_and_without_its_short_way_are_the_same(seed: int, tells:
     pair.compare()
 
 
-def test_most_steps_go_the_short_way() -> None:
+@pytest.mark.parametrize("indexed", [False, True], ids=["plain", "indexed"])
+def test_most_steps_go_the_short_way(indexed: bool) -> None:
     """What the comparison above compares is not empty."""
     taken = 0
     for seed in range(8):
-        pair = Pair(tells_trades=False)
+        pair = Pair(tells_trades=False, indexed=indexed)
         pair.snapshots()
         venue = Venue(seed, pair)
         for _ in range(60):
@@ -357,16 +360,3 @@ def test_a_frame_after_the_end_of_a_connection_goes_the_long_way() -> None:
     wire.data("v4_markets", None, told("90002"))
     assert wire.session._hot.feed.frames == 1
     assert BlockHeight().key in wire.session._connection.lines
-
-
-def test_an_indexed_book_is_fed_the_long_way() -> None:
-    """It has no short one; nothing else differs."""
-    indexed = Book(Chain(), max_subaccounts=8, max_positions=64, max_markets=64, indexed=True)
-    wires = live(), live(book=indexed)
-    for wire in wires:
-        wire.data("v4_markets", None, told("90001"))
-        contents = {"assetPositions": rows((OWNER, 0), usdc("7")), "blockHeight": "101"}
-        wire.data("v4_subaccounts", f"{OWNER}/0", contents)
-    risks = [wire.session.risk(OWNER, 0, wire.now) for wire in wires]
-    assert risks[0] == risks[1]
-    assert wires[0].session.next_deadline == wires[1].session.next_deadline

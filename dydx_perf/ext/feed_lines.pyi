@@ -3,7 +3,7 @@ from typing import Self
 from typing_extensions import disjoint_base
 
 from dydx_perf.ext.account import MarketTable
-from dydx_perf.ext.book import BookStore
+from dydx_perf.ext.account_store import AccountStore
 from dydx_perf.ext.depth import Depth
 from dydx_perf.ext.frame import FrameScanner
 
@@ -12,9 +12,9 @@ CHANNELS: dict[str, int]
 @disjoint_base
 class FeedLines:
     scanner: FrameScanner
-    def __new__(cls, store: BookStore, scanner: FrameScanner, *args: object) -> Self: ...
+    def __new__(cls, store: AccountStore, scanner: FrameScanner, *args: object) -> Self: ...
     @property
-    def store(self) -> BookStore: ...
+    def store(self) -> AccountStore: ...
     @property
     def table(self) -> MarketTable: ...
     def route(

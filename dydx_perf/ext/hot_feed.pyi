@@ -3,7 +3,7 @@ from typing import Self
 
 from typing_extensions import disjoint_base
 
-from dydx_perf.ext.book import BookStore
+from dydx_perf.ext.account_store import AccountStore
 from dydx_perf.ext.crossings import Crossings
 from dydx_perf.ext.feed_lines import FeedLines
 from dydx_perf.ext.frame import FrameScanner
@@ -16,7 +16,7 @@ class HotFeed(FeedLines):
     block_height: int
     def __new__(
         cls,
-        store: BookStore,
+        store: AccountStore,
         scanner: FrameScanner,
         observers: Callable[[Crossings], list[Exception]],
     ) -> Self: ...

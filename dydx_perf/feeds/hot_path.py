@@ -8,18 +8,16 @@ one, and before it acts it takes over what was taken. Closed, as it is at first,
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from dydx_perf.book import Book
 from dydx_perf.errors import FrameError, InputError
-from dydx_perf.ext.book import BookStore
-from dydx_perf.ext.crossings import Crossings
 from dydx_perf.ext.frame import FrameScanner
 from dydx_perf.ext.hot_feed import HotFeed
 from dydx_perf.feeds.account_messages import PositionRow, read_update
 from dydx_perf.feeds.channels import Channels, names_of
 from dydx_perf.feeds.connection import Connection, Line
-from dydx_perf.feeds.envelope import DataMessage, Frame, parse_frame
+from dydx_perf.feeds.envelope import DataMessage, parse_frame
 from dydx_perf.feeds.markets import MARKETS
 from dydx_perf.feeds.subscriptions import (
     Key,
@@ -33,79 +31,40 @@ from dydx_perf.observers import Name
 from dydx_perf.orderbook import OrderBook
 from dydx_perf.units import subticks_to_price
 
-__all__ = ["HotPath", "LongPath", "path_of"]
+__all__ = ["HotPath"]
 
 #: how a subject of doubts about a market begins
 MARKET = "market "
 
 
-def left_to_the_session(frame: Frame, now: float) -> None:
-    """Take nothing."""
-
-
-class LongPath:
-    """The way of a book that has no short one, as the indexed one: every frame is left to the session.
-
-    Attributes
-    ----------
-    receive : callable
-        Takes a frame and its time; returns None where the session has to read it.
-    """
-
-    receive: Callable[[Frame, float], tuple[()] | Crossings | None] = staticmethod(left_to_the_session)
-
-    @property
-    def deadline(self) -> float:
-        """From when on nothing is taken."""
-        return -math.inf
-
-    @property
-    def heard_at(self) -> float:
-        """When the newest frame that was taken came."""
-        return -math.inf
-
-    def close(self) -> None:
-        """Take nothing until `open` or `reopen`."""
-
-    def reopen(self, deadline: float) -> None:
-        """Go on as before a `close` since which nothing changed."""
-
-    def open(self, now: float, deadline: float) -> None:
-        """Say what may be taken from now on until something is due."""
-
-    def sync(self) -> list[Line]:
-        """Take over what was taken; return the lines of frames whose other figures cannot be read."""
-        return []
-
-    def sync_line(self, line: Line) -> None:
-        """Take over the number of the newest message that was taken of a line."""
-
-
-class HotPath(LongPath):
+class HotPath:
     """What may go the short way, and what went it.
 
     Parameters
     ----------
     book : Book
-    store : BookStore
-        Of the book.
     connection : Connection
     channels : Channels
         Of the session.
     drops_trades : bool
         Trades are no events: they are checked and dropped.
+
+    Attributes
+    ----------
+    feed : HotFeed
+    receive : callable
+        Takes a frame and its time; returns None where the session has to read it.
     """
 
     def __init__(
         self,
         book: Book,
-        store: BookStore,
         connection: Connection,
         channels: Channels,
         *,
         drops_trades: bool,
     ) -> None:
-        self.feed = HotFeed(store, FrameScanner(), book._observers.call)
+        self.feed = HotFeed(book._store, FrameScanner(), book._observers.call)
         self.receive = self.feed.receive
         self._book = book
         self._connection = connection
@@ -290,11 +249,3 @@ class HotPath(LongPath):
             if ticker in chain:
                 self.feed.withhold_price(chain[ticker]._index, ticker in doubted)
         self._withheld = {ticker for ticker in doubted if ticker in chain}
-
-
-def path_of(book: Book, connection: Connection, channels: Channels, *, drops_trades: bool) -> LongPath:
-    """Return the shortest way that a book has."""
-    store = book._store
-    if not isinstance(store, BookStore):
-        return LongPath()
-    return HotPath(book, store, connection, channels, drops_trades=drops_trades)

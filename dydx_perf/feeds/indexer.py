@@ -41,7 +41,7 @@ from dydx_perf.feeds.events import (
     Unsubscribed,
     VenueRefused,
 )
-from dydx_perf.feeds.hot_path import path_of
+from dydx_perf.feeds.hot_path import HotPath
 from dydx_perf.feeds.markets import MARKETS
 from dydx_perf.feeds.node import NodePicture
 from dydx_perf.feeds.reconcile import question_of
@@ -127,7 +127,7 @@ class IndexerSession:
             tells_trades=tells_trades,
             confirm_snapshots=confirm_snapshots,
         )
-        self._hot = path_of(into, self._connection, self._channels, drops_trades=not tells_trades)
+        self._hot = HotPath(into, self._connection, self._channels, drops_trades=not tells_trades)
         self._receive = self._hot.receive
         self._longest = self._deadlines.node_after if can_ask_node else math.inf  # on the short way
         self._pricing: IndexerSession = self if beside is None else beside._pricing

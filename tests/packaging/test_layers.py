@@ -116,8 +116,8 @@ KERNELS = {
     "stream": BASE,
     "depth": BASE,
     "order_queue": BASE,
-    "feed_lines": BASE | {"account", "book", "frame", "depth"},
-    "hot_feed": BASE | {"account", "book_rows", "book", "crossings", "frame", "depth", "feed_lines"},
+    "feed_lines": BASE | {"account", "account_store", "frame", "depth"},
+    "hot_feed": BASE | {"account", "account_store", "crossings", "frame", "depth", "feed_lines"},
     "columns": BASE | {"settle", "funding", "pnl"},
 }
 
