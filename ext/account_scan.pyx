@@ -19,36 +19,23 @@ from dydx_perf.errors import InputError
 from dydx_perf.ext.account_store cimport AccountStore
 from dydx_perf.ext.book cimport BookStore
 from dydx_perf.ext.book_rows cimport ACCOUNT_USED, BASIS_SHIFT, NOWHERE, book_t, evaluate
-from dydx_perf.ext.columns cimport margin_market_t
+from dydx_perf.ext.exact_scan cimport (
+    EXACT_MAX_PATHS,
+    exact_columns_t,
+    exact_out_t,
+    exact_path_t,
+    exact_paths,
+    exact_plain_side_t,
+    exact_scan_t,
+    exact_side_t,
+    place_sides,
+)
 from dydx_perf.ext.fixed cimport fits_i64, i128_to_object
 from dydx_perf.ext.indexed cimport IndexedStore
 from dydx_perf.ext.indexed_rows cimport STATE_BASIS_SHIFT, STATE_EXTRA, STATE_OUTSIDE, STATE_USED, indexed_t
 from dydx_perf.ext.margin cimport add_positions_risk, prepare_market
 from dydx_perf.ext.slices cimport CLASSES, LANES, PAGE_BITS, capacity_of, position_slot
 from dydx_perf.ext.structs cimport STATUS_OK, market_t, position_t, risk_t
-
-cdef extern from "dydx_perf/ext/exact_scan.h" nogil:
-    ctypedef struct exact_columns_t:
-        const int64_t *amount
-        const unsigned short *side
-        const margin_market_t *markets
-
-    ctypedef struct exact_out_t:
-        int64_t *nc
-        int64_t *imr
-        int64_t *mmr
-        uint8_t *slow
-
-    ctypedef void (*exact_scan_t)(
-        const exact_columns_t *c, uint32_t octet, uint32_t slices, uint32_t capacity, const exact_out_t *out
-    ) noexcept
-
-    ctypedef struct exact_path_t:
-        const char *name
-        exact_scan_t scan
-
-    const int EXACT_MAX_PATHS
-    int exact_paths(exact_path_t *paths)
 
 cdef exact_path_t PATHS[EXACT_MAX_PATHS]
 cdef int PATH_COUNT = exact_paths(PATHS)
@@ -74,7 +61,8 @@ cdef class Prices:
     """
 
     cdef market_t *markets
-    cdef margin_market_t *margins
+    cdef exact_side_t *sides                # two for each market, one for each side
+    cdef exact_plain_side_t *plain_sides
     cdef readonly uint32_t count
     cdef object memory
 
@@ -84,11 +72,13 @@ cdef class Prices:
         cdef const market_t *markets = NULL
         cdef uint32_t count = markets_of(store, &markets)
         cdef uint8_t[::1] memory
+        cdef size_t each = sizeof(market_t) + 2 * (sizeof(exact_side_t) + sizeof(exact_plain_side_t))
         self.count = count
-        self.memory = numpy.zeros((count + 1) * (sizeof(market_t) + sizeof(margin_market_t)) + 64, dtype=numpy.uint8)
+        self.memory = numpy.zeros((count + 1) * each + 64, dtype=numpy.uint8)
         memory = self.memory
-        self.margins = <margin_market_t *>((<size_t>&memory[0] + 63) & ~<size_t>63)
-        self.markets = <market_t *>(self.margins + count + 1)
+        self.sides = <exact_side_t *>((<size_t>&memory[0] + 63) & ~<size_t>63)
+        self.plain_sides = <exact_plain_side_t *>(self.sides + 2 * (count + 1))
+        self.markets = <market_t *>(self.plain_sides + 2 * (count + 1))
         if prices is not None:
             given = prices
             if given.shape[0] != count:
@@ -98,14 +88,7 @@ cdef class Prices:
             if prices is not None and given[i] and self.markets[i].in_range:
                 self.markets[i].price = given[i]
                 prepare_market(&self.markets[i])
-            self.margins[i].oracle_price = self.markets[i].multiplier
-            self.margins[i].divisor = self.markets[i].divisor
-            self.margins[i].initial_margin_ppm = self.markets[i].initial_margin_ppm
-            self.margins[i].scaled_initial_margin_ppm = self.markets[i].scaled_initial_margin_ppm
-            self.margins[i].maintenance_fraction_ppm = self.markets[i].maintenance_fraction_ppm
-            if not self.markets[i].in_range or self.markets[i].fast_quantums < 0 or self.markets[i].multiplier >> 63:
-                self.margins[i].oracle_price = <uint64_t>1 << 63   # every lane that holds it is slow
-                self.margins[i].divisor = 1
+            place_sides(&self.markets[i], &self.sides[2 * i], &self.plain_sides[2 * i])
 
 
 cdef uint32_t markets_of(AccountStore store, const market_t **markets) except? 0xffffffff:
@@ -224,72 +207,102 @@ cdef bint row_risk(const indexed_t *b, const market_t *markets, uint32_t head, r
     return fits_i64(out.nc) and fits_i64(out.imr) and fits_i64(out.mmr)
 
 
-cdef size_t scan_slices(
-    const indexed_t *b, const market_t *markets, const margin_market_t *margins, exact_scan_t scan, size_t first,
-    size_t last, int64_t *nc, int64_t *imr, int64_t *mmr, uint32_t *slot, int64_t *unknown,
+cdef struct answers_t:
+    int64_t *nc          # per row
+    int64_t *imr
+    int64_t *mmr
+    uint32_t *slot
+    int64_t *unknown     # rows, from its start
+    size_t missing
+
+
+cdef void settle_lanes(
+    const indexed_t *b, const market_t *markets, uint32_t head, uint32_t lanes, size_t row, answers_t *out
+) noexcept nogil:
+    """Compute some lanes of a slice anew in 128 bits, or note that these do not hold them."""
+    cdef uint32_t lane
+    cdef risk_t risk
+    for lane in range(<uint32_t>LANES):
+        if not (lanes >> lane) & 1:
+            continue
+        if not b.state[b.s.link[head + lane]] & (STATE_OUTSIDE | STATE_EXTRA) and row_risk(
+            b, markets, head + lane, &risk
+        ):
+            out.nc[row + lane] = <int64_t>risk.nc
+            out.imr[row + lane] = <int64_t>risk.imr
+            out.mmr[row + lane] = <int64_t>risk.mmr
+        else:
+            out.nc[row + lane] = out.imr[row + lane] = out.mmr[row + lane] = 0
+            out.unknown[out.missing] = <int64_t>(row + lane)
+            out.missing += 1
+
+
+cdef void scan_slices(
+    const indexed_t *b, const market_t *markets, const exact_columns_t *columns, exact_scan_t scan, size_t first,
+    size_t last, answers_t *out,
 ) noexcept nogil:
     """`scan_pages` of an indexed book."""
-    cdef int64_t answers[3 * AT_ONCE * LANES]
+    cdef int64_t buffer[3 * LANES]  # of a slice that is not full: the rows after it are the next page's
     cdef uint8_t slow[AT_ONCE]
-    cdef exact_columns_t columns
-    cdef exact_out_t out
+    cdef exact_out_t where
     cdef rows_t page
-    cdef size_t done, at_once, rows, i, row, missing = 0
-    cdef uint32_t octet, capacity, account, head
-    cdef risk_t risk
-    columns.amount = b.s.amount
-    columns.side = <const unsigned short *>b.s.side
-    columns.markets = margins
-    out.nc = answers
-    out.imr = answers + AT_ONCE * LANES
-    out.mmr = answers + 2 * AT_ONCE * LANES
-    out.slow = slow
+    cdef size_t done, slices, i, row
+    cdef uint32_t octet, capacity, head, lane, held, states, special
     if first >= last or not find_page(b, first, &page):
-        return 0
+        return
+    where.slow = slow
     while True:
         capacity = capacity_of(page.kind)
         octet = page.page << PAGE_BITS
         done = 0
         while done < page.rows:
-            rows = page.rows - done
-            if rows > AT_ONCE * LANES:
-                rows = AT_ONCE * LANES
-            at_once = (rows + LANES - 1) // LANES
-            scan(&columns, octet, <uint32_t>at_once, capacity, &out)
             row = page.first + done
-            memcpy(&nc[row], out.nc, rows * sizeof(int64_t))
-            memcpy(&imr[row], out.imr, rows * sizeof(int64_t))
-            memcpy(&mmr[row], out.mmr, rows * sizeof(int64_t))
-            for i in range(rows):
-                head = (octet + <uint32_t>(i // LANES) * (capacity + 1)) * LANES + <uint32_t>(i & 7)
-                account = b.s.link[head]
-                slot[row + i] = account
-                if (slow[i // LANES] >> (i & 7)) & 1 or b.state[account] & (STATE_OUTSIDE | STATE_EXTRA):
-                    if not b.state[account] & (STATE_OUTSIDE | STATE_EXTRA) and row_risk(
-                        b, markets, head, &risk
-                    ):
-                        nc[row + i] = <int64_t>risk.nc
-                        imr[row + i] = <int64_t>risk.imr
-                        mmr[row + i] = <int64_t>risk.mmr
-                    else:
-                        nc[row + i] = imr[row + i] = mmr[row + i] = 0
-                        unknown[missing] = <int64_t>(row + i)
-                        missing += 1
-            done += rows
-            octet += <uint32_t>at_once * (capacity + 1)
+            slices = (page.rows - done) // LANES
+            held = LANES
+            if slices > AT_ONCE:
+                slices = AT_ONCE
+            where.nc = &out.nc[row]
+            where.imr = &out.imr[row]
+            where.mmr = &out.mmr[row]
+            if slices == 0:
+                slices = 1
+                held = <uint32_t>(page.rows - done)
+                where.nc = buffer
+                where.imr = buffer + LANES
+                where.mmr = buffer + 2 * LANES
+            scan(columns, octet, <uint32_t>slices, capacity, &where)
+            if held < LANES:
+                memcpy(&out.nc[row], where.nc, held * sizeof(int64_t))
+                memcpy(&out.imr[row], where.imr, held * sizeof(int64_t))
+                memcpy(&out.mmr[row], where.mmr, held * sizeof(int64_t))
+            for i in range(slices):
+                head = octet * LANES
+                memcpy(&out.slot[row], &b.s.link[head], held * sizeof(uint32_t))
+                states = 0
+                special = slow[i]
+                for lane in range(held):
+                    states |= b.state[b.s.link[head + lane]]
+                if states & (STATE_OUTSIDE | STATE_EXTRA):
+                    for lane in range(held):
+                        if b.state[b.s.link[head + lane]] & (STATE_OUTSIDE | STATE_EXTRA):
+                            special |= <uint32_t>1 << lane
+                if special:
+                    settle_lanes(b, markets, head, special & ((<uint32_t>1 << held) - 1), row, out)
+                row += held
+                octet += capacity + 1
+            done += slices * held
         first += 1
         if first >= last or not next_page(b, &page):
-            return missing
+            return
 
 
-cdef size_t scan_slots(
-    const book_t *c, market_t *markets, size_t first, size_t last, int64_t *nc, int64_t *imr, int64_t *mmr,
-    uint32_t *slot, int64_t *unknown,
+cdef void scan_slots(
+    const book_t *c, market_t *markets, size_t first, size_t last, answers_t *out
 ) noexcept nogil:
     """`scan_pages` of a plain book."""
     cdef book_t moved = c[0]
     cdef size_t row = used_slots(c, 0, first * SLOT_PAGE)
-    cdef size_t account, missing = 0
+    cdef size_t account
     cdef size_t end = last * SLOT_PAGE
     cdef uint32_t remainder = 0
     cdef risk_t risk
@@ -299,20 +312,19 @@ cdef size_t scan_slots(
     for account in range(first * SLOT_PAGE, end):
         if not c.rows[account].flags & ACCOUNT_USED:
             continue
-        slot[row] = <uint32_t>account
+        out.slot[row] = <uint32_t>account
         if (
             evaluate(&moved, <uint32_t>account, &risk, &remainder) == STATUS_OK
             and fits_i64(risk.nc) and fits_i64(risk.imr) and fits_i64(risk.mmr)
         ):
-            nc[row] = <int64_t>risk.nc
-            imr[row] = <int64_t>risk.imr
-            mmr[row] = <int64_t>risk.mmr
+            out.nc[row] = <int64_t>risk.nc
+            out.imr[row] = <int64_t>risk.imr
+            out.mmr[row] = <int64_t>risk.mmr
         else:
-            nc[row] = imr[row] = mmr[row] = 0
-            unknown[missing] = <int64_t>row
-            missing += 1
+            out.nc[row] = out.imr[row] = out.mmr[row] = 0
+            out.unknown[out.missing] = <int64_t>row
+            out.missing += 1
         row += 1
-    return missing
 
 
 def scan_pages(
@@ -326,25 +338,35 @@ def scan_pages(
     the most of them. The first four arrays have a place for each row of the book, the last for each of these pages.
     """
     cdef exact_scan_t scan
-    cdef size_t missing
+    cdef exact_columns_t columns
+    cdef answers_t out
+    cdef IndexedStore indexed
     names = exact_scan_paths()
     if path is not None and path not in names:
         raise InputError("path", path, " or ".join(names))
     scan = PATHS[0 if path is None else names.index(path)].scan
     if nc.shape[0] == 0:
         return 0
+    out.nc = &nc[0]
+    out.imr = &imr[0]
+    out.mmr = &mmr[0]
+    out.slot = &slot[0]
+    out.unknown = &unknown[0]
+    out.missing = 0
     if isinstance(store, IndexedStore):
+        indexed = store
+        columns.amount = indexed.b.s.amount
+        columns.side = indexed.b.s.side
+        columns.sides = prices.sides
+        columns.plain_sides = prices.plain_sides
         with nogil:
-            missing = scan_slices(
-                &(<IndexedStore>store).b, prices.markets, prices.margins, scan, first, last, &nc[0], &imr[0],
-                &mmr[0], &slot[0], &unknown[0])
+            scan_slices(&indexed.b, prices.markets, &columns, scan, first, last, &out)
     else:
         if not isinstance(store, BookStore):
             raise TypeError(f"the store of a book, not {store!r}")
         with nogil:
-            missing = scan_slots(
-                &(<BookStore>store).c, prices.markets, first, last, &nc[0], &imr[0], &mmr[0], &slot[0], &unknown[0])
-    return missing
+            scan_slots(&(<BookStore>store).c, prices.markets, first, last, &out)
+    return out.missing
 
 
 def name_handles(AccountStore store not None, const uint32_t[::1] slot, int64_t[::1] handle):

@@ -19,7 +19,17 @@ from dydx_perf.errors import InputError, WriterError
 
 from dydx_perf.ext.account_store cimport AccountStore
 from dydx_perf.ext.book_rows cimport NOWHERE
-from dydx_perf.ext.columns cimport margin_market_t
+from dydx_perf.ext.exact_scan cimport (
+    EXACT_MAX_PATHS,
+    exact_columns_t,
+    exact_out_t,
+    exact_path_t,
+    exact_paths,
+    exact_plain_side_t,
+    exact_scan_t,
+    exact_side_t,
+    place_sides,
+)
 from dydx_perf.ext.fixed cimport add, fits_i64, i128, i128_to_object, magnitude, mul_i64, sub
 from dydx_perf.ext.indexed cimport IndexedStore
 from dydx_perf.ext.indexed_rows cimport (
@@ -48,29 +58,6 @@ from dydx_perf.ext.slices cimport (
     position_slot,
 )
 from dydx_perf.ext.structs cimport STATUS_OK, market_t, position_t, risk_t
-
-cdef extern from "dydx_perf/ext/exact_scan.h" nogil:
-    ctypedef struct exact_columns_t:
-        const int64_t *amount
-        const unsigned short *side
-        const margin_market_t *markets
-
-    ctypedef struct exact_out_t:
-        int64_t *nc
-        int64_t *imr
-        int64_t *mmr
-        uint8_t *slow
-
-    ctypedef void (*exact_scan_t)(
-        const exact_columns_t *c, uint32_t octet, uint32_t slices, uint32_t capacity, const exact_out_t *out
-    ) noexcept
-
-    ctypedef struct exact_path_t:
-        const char *name
-        exact_scan_t scan
-
-    const int EXACT_MAX_PATHS
-    int exact_paths(exact_path_t *paths)
 
 cdef extern from *:
     """
@@ -133,7 +120,8 @@ cdef class Supposed:
     """
 
     cdef market_t *markets
-    cdef margin_market_t *margins
+    cdef exact_side_t *sides         # two for each market
+    cdef exact_plain_side_t *plain_sides
     cdef double *worth           # by side, for the certified scan
     cdef int64_t *index_change
     cdef readonly uint32_t count
@@ -147,7 +135,8 @@ cdef class Supposed:
         const int64_t[::1] index_change, const uint8_t[::1] holds,
     ):
         cdef uint32_t count = store.b.market_extent.used
-        cdef size_t each = sizeof(margin_market_t) + sizeof(market_t) + 2 * sizeof(double) + sizeof(int64_t)
+        cdef size_t sides = 2 * (sizeof(exact_side_t) + sizeof(exact_plain_side_t) + sizeof(double))
+        cdef size_t each = sides + sizeof(market_t) + sizeof(int64_t)
         cdef uint8_t[::1] memory
         cdef uint32_t i
         cdef market_t *market
@@ -160,8 +149,9 @@ cdef class Supposed:
         self.count = count
         self.memory = numpy.zeros((count + 1) * each + 64, dtype=numpy.uint8)
         memory = self.memory
-        self.margins = <margin_market_t *>((<size_t>&memory[0] + 63) & ~<size_t>63)
-        self.markets = <market_t *>(self.margins + count + 1)
+        self.sides = <exact_side_t *>((<size_t>&memory[0] + 63) & ~<size_t>63)
+        self.plain_sides = <exact_plain_side_t *>(self.sides + 2 * (count + 1))
+        self.markets = <market_t *>(self.plain_sides + 2 * (count + 1))
         self.worth = <double *>(self.markets + count + 1)
         self.index_change = <int64_t *>(self.worth + 2 * (count + 1))
         self.is_certified = True
@@ -187,15 +177,7 @@ cdef class Supposed:
         """What the two scans need of a market, and whether the certified one may be used."""
         cdef const market_t *now = &store.b.markets[i]
         cdef const market_t *market = &self.markets[i]
-        cdef margin_market_t *margin = &self.margins[i]
-        margin.oracle_price = market.multiplier
-        margin.divisor = market.divisor
-        margin.initial_margin_ppm = market.initial_margin_ppm
-        margin.scaled_initial_margin_ppm = market.scaled_initial_margin_ppm
-        margin.maintenance_fraction_ppm = market.maintenance_fraction_ppm
-        if not market.in_range or market.fast_quantums < 0 or market.multiplier >> 63:
-            margin.oracle_price = <uint64_t>1 << 63   # every lane that holds it is slow
-            margin.divisor = 1
+        place_sides(market, &self.sides[2 * i], &self.plain_sides[2 * i])
         self.worth[2 * i] = store.b.weight[2 * i] * <double>market.price
         self.worth[2 * i + 1] = store.b.weight[2 * i + 1] * <double>market.price
         if store.b.holders[i] == 0:
@@ -374,9 +356,10 @@ cdef inline void write_figures(const figures_t *f, size_t row, int64_t nc, int64
 
 
 cdef void sum_page(
-    const indexed_t *b, const market_t *markets, const margin_market_t *margins, const int64_t *change,
-    exact_scan_t scan, bint special, uint32_t kind, uint32_t page, size_t first, size_t rows, int64_t *amounts,
-    uint16_t *sides, totals_t *totals, left_t *left, const figures_t *figures,
+    const indexed_t *b, const market_t *markets, const exact_side_t *sides_of,
+    const exact_plain_side_t *plain_sides_of, const int64_t *change, exact_scan_t scan, bint special, uint32_t kind,
+    uint32_t page, size_t first, size_t rows, int64_t *amounts, uint16_t *sides, totals_t *totals, left_t *left,
+    const figures_t *figures,
 ) noexcept nogil:
     """Add the rows of a page up; `change` is NULL where no funding index moves.
 
@@ -396,7 +379,8 @@ cdef void sum_page(
     # kept in registers: nothing that is written through a pointer can change them
     cdef i128 nc = 0, imr = 0, mmr = 0, owed = 0
     cdef uint64_t accounts = 0, negative = 0, below = 0
-    columns.markets = margins
+    columns.sides = sides_of
+    columns.plain_sides = plain_sides_of
     out.nc = answers
     out.imr = answers + AT_ONCE * LANES
     out.mmr = answers + 2 * AT_ONCE * LANES
@@ -411,7 +395,7 @@ cdef void sum_page(
         memset(lost, 0, at_once)
         if change == NULL:
             columns.amount = b.s.amount
-            columns.side = <const unsigned short *>b.s.side
+            columns.side = b.s.side
             scan(&columns, octet, <uint32_t>at_once, capacity, &out)
         else:
             i = at_once * (capacity + 1) * LANES
@@ -424,7 +408,7 @@ cdef void sum_page(
                 else:
                     lost[i // LANES] |= <uint8_t>(1 << (i & 7))
             columns.amount = amounts
-            columns.side = <const unsigned short *>sides
+            columns.side = sides
             scan(&columns, 0, <uint32_t>at_once, capacity, &out)
         for i in range(now):
             head = (octet + <uint32_t>(i // LANES) * (capacity + 1)) * LANES + <uint32_t>(i & 7)
@@ -531,8 +515,8 @@ def sum_pages(
                     rows = (store.b.s.rows[kind] - 1) % rows + 1
                 if number >= first:
                     sum_page(
-                        &store.b, supposed.markets, supposed.margins, change, scan, special, kind, page, row, rows,
-                        amounts, sides, &totals, &left, &wanted,
+                        &store.b, supposed.markets, supposed.sides, supposed.plain_sides, change, scan, special, kind,
+                        page, row, rows, amounts, sides, &totals, &left, &wanted,
                     )
                 number += 1
                 row += rows

@@ -1,4 +1,4 @@
-/* The columns of columns.h with vectors: the only home of intrinsics.
+/* The columns of columns.h with vectors.
  *
  * Each function is the twin of the plain one and stands on the same proof (columns.h). Lanes outside the fast
  * range are computed again by the 128-bit row functions, the rows after the last full vector by plain C.
@@ -8,7 +8,7 @@
 #ifndef DYDX_PERF_SIMD_H
 #define DYDX_PERF_SIMD_H
 
-#include "columns.h"
+#include "lanes.h"
 
 typedef struct {
     const char *name;
@@ -20,7 +20,6 @@ typedef struct {
 #define COLUMNS_MAX_PATHS 3
 
 #if defined(__x86_64__)
-#include <immintrin.h>
 
 /* ================================ AVX-512 F + DQ: eight rows ================================ */
 
@@ -32,31 +31,12 @@ AVX512 static inline __m512i gather_512(__m256i market, const void *table)
     return _mm512_i32gather_epi64(market, table, 8);
 }
 
-/* Eight market rows as four columns; `ppm` holds the tier's fraction in its low half, the scaled one above. */
-typedef struct {
-    __m512i price, divisor, ppm, fraction;
-} margin_markets_512_t;
-
-AVX512 static inline __m512i two_markets_512(const margin_columns_t *c, size_t row, size_t other)
+/* Eight market rows: price, divisor, the tier's fraction with the scaled one above it, maintenance fraction. */
+AVX512 static inline lanes_512_t load_markets_512(const margin_columns_t *c, size_t row)
 {
-    __m256i low = _mm256_loadu_si256((const __m256i *)(c->markets + c->market[row]));
-    __m256i high = _mm256_loadu_si256((const __m256i *)(c->markets + c->market[other]));
-    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-}
-
-/* Unpacking pairs rows 0 1, 2 3 in one vector and 4 5, 6 7 in the other; the 128-bit shuffles collect a column. */
-AVX512 static inline margin_markets_512_t load_markets_512(const margin_columns_t *c, size_t row)
-{
-    __m512i a = two_markets_512(c, row, row + 2), b = two_markets_512(c, row + 1, row + 3);
-    __m512i d = two_markets_512(c, row + 4, row + 6), e = two_markets_512(c, row + 5, row + 7);
-    __m512i price_ppm_a = _mm512_unpacklo_epi64(a, b), price_ppm_d = _mm512_unpacklo_epi64(d, e);
-    __m512i divisor_fraction_a = _mm512_unpackhi_epi64(a, b), divisor_fraction_d = _mm512_unpackhi_epi64(d, e);
-    margin_markets_512_t markets = {
-        _mm512_shuffle_i64x2(price_ppm_a, price_ppm_d, 0x88),
-        _mm512_shuffle_i64x2(divisor_fraction_a, divisor_fraction_d, 0x88),
-        _mm512_shuffle_i64x2(price_ppm_a, price_ppm_d, 0xdd),
-        _mm512_shuffle_i64x2(divisor_fraction_a, divisor_fraction_d, 0xdd)};
-    return markets;
+    const margin_market_t *m = c->markets;
+    const uint32_t *n = c->market + row;
+    return lanes_512(m + n[0], m + n[1], m + n[2], m + n[3], m + n[4], m + n[5], m + n[6], m + n[7]);
 }
 
 /* Lanes with a - b * 10**6 > 0, where a = x * y; of a value below 2**31 the low 32 bits tell. */
@@ -143,9 +123,9 @@ AVX512 static inline size_t unrealized_pnl_avx512(const pnl_columns_t *c, size_t
 AVX512 static inline size_t margin_requirements_avx512(const margin_columns_t *c, size_t row, size_t end)
 {
     for (; row + 8 <= end; row += 8) {
-        margin_markets_512_t markets = load_markets_512(c, row);
-        __m512i price = markets.price, divisor = markets.divisor;
-        __m512i base = _mm512_and_si512(markets.ppm, _mm512_set1_epi64(0xffffffff));
+        lanes_512_t markets = load_markets_512(c, row);
+        __m512i price = markets.a, divisor = markets.b;
+        __m512i base = _mm512_and_si512(markets.c, _mm512_set1_epi64(0xffffffff));
         __m512i quantums = load_512(c->quantums + row), zero = _mm512_setzero_si512();
         __m512d product = _mm512_mul_pd(_mm512_cvtepi64_pd(quantums), _mm512_cvtepi64_pd(price));
         __m512d estimate = _mm512_div_pd(product, _mm512_cvtepi64_pd(divisor));
@@ -156,9 +136,9 @@ AVX512 static inline size_t margin_requirements_avx512(const margin_columns_t *c
         __m512i net = subtract_one_512(e, (__mmask8)(_mm512_movepi64_mask(r) & ~shorts));
         net = add_one_512(net, (__mmask8)(_mm512_cmpgt_epi64_mask(r, zero) & shorts));
         __m512i n = _mm512_abs_epi64(net);
-        __m512i initial = mul_ppm_ceil_512(n, _mm512_srli_epi64(markets.ppm, 32), &fast);
+        __m512i initial = mul_ppm_ceil_512(n, _mm512_srli_epi64(markets.c, 32), &fast);
         __m512i first = mul_ppm_ceil_512(n, base, &fast);
-        __m512i maintenance = mul_ppm_ceil_512(first, markets.fraction, &fast);
+        __m512i maintenance = mul_ppm_ceil_512(first, markets.d, &fast);
         _mm512_storeu_si512(c->net_notional + row, net);
         _mm512_storeu_si512(c->initial_margin + row, initial);
         _mm512_storeu_si512(c->maintenance_margin + row, maintenance);
@@ -175,35 +155,16 @@ AVX512 static inline size_t margin_requirements_avx512(const margin_columns_t *c
 
 #define AVX2 __attribute__((target("avx2")))
 
-AVX2 static inline __m256i load_256(const int64_t *at) { return _mm256_loadu_si256((const __m256i *)at); }
-AVX2 static inline void store_256(int64_t *at, __m256i value) { _mm256_storeu_si256((__m256i *)at, value); }
 AVX2 static inline __m256i gather_256(__m128i market, const void *table)
 {
     return _mm256_i32gather_epi64((const long long *)table, market, 8);
 }
 
-/* Four market rows as four columns; see load_markets_512. */
-typedef struct {
-    __m256i price, divisor, ppm, fraction;
-} margin_markets_256_t;
-
-AVX2 static inline __m256i one_market_256(const margin_columns_t *c, size_t row)
+AVX2 static inline lanes_256_t load_markets_256(const margin_columns_t *c, size_t row)
 {
-    return _mm256_loadu_si256((const __m256i *)(c->markets + c->market[row]));
-}
-
-AVX2 static inline margin_markets_256_t load_markets_256(const margin_columns_t *c, size_t row)
-{
-    __m256i a = one_market_256(c, row), b = one_market_256(c, row + 1);
-    __m256i d = one_market_256(c, row + 2), e = one_market_256(c, row + 3);
-    __m256i price_ppm_a = _mm256_unpacklo_epi64(a, b), price_ppm_d = _mm256_unpacklo_epi64(d, e);
-    __m256i divisor_fraction_a = _mm256_unpackhi_epi64(a, b), divisor_fraction_d = _mm256_unpackhi_epi64(d, e);
-    margin_markets_256_t markets = {
-        _mm256_permute2x128_si256(price_ppm_a, price_ppm_d, 0x20),
-        _mm256_permute2x128_si256(divisor_fraction_a, divisor_fraction_d, 0x20),
-        _mm256_permute2x128_si256(price_ppm_a, price_ppm_d, 0x31),
-        _mm256_permute2x128_si256(divisor_fraction_a, divisor_fraction_d, 0x31)};
-    return markets;
+    const margin_market_t *m = c->markets;
+    const uint32_t *n = c->market + row;
+    return lanes_256(m + n[0], m + n[1], m + n[2], m + n[3]);
 }
 
 /* int64 to the nearest double. With v = high * 2**32 + low (high signed): the halves are planted into the low
@@ -274,13 +235,13 @@ AVX2 static inline size_t funding_payments_avx2(const funding_columns_t *c, size
     for (; row + 4 <= end; row += 4) {
         __m128i market = _mm_loadu_si128((const __m128i *)(c->market + row));
         __m256i current = gather_256(market, c->current_funding_index);
-        __m256i own = load_256(c->funding_index + row), quantums = load_256(c->quantums + row);
+        __m256i own = lanes_load_256(c->funding_index + row), quantums = lanes_load_256(c->quantums + row);
         __m256i difference = _mm256_sub_epi64(current, own);
         __m256i wrapped = _mm256_and_si256(_mm256_xor_si256(current, own), _mm256_xor_si256(current, difference));
         __m256d product = _mm256_mul_pd(to_double_256(difference), to_double_256(quantums));
         __m256d estimate = _mm256_mul_pd(product, _mm256_set1_pd(1e-6));
         __m256i e = nearest_256(estimate);
-        store_256(c->payment + row, _mm256_sub_epi64(e, above_millions_256(difference, quantums, e)));
+        lanes_store_256(c->payment + row, _mm256_sub_epi64(e, above_millions_256(difference, quantums, e)));
         for (unsigned slow = slow_lanes_256(wrapped, below_limit_256(estimate)); slow; slow &= slow - 1) {
             size_t lane = row + (size_t)__builtin_ctz(slow);
             if (funding_payment_row(c, lane))
@@ -295,7 +256,7 @@ AVX2 static inline size_t unrealized_pnl_avx2(const pnl_columns_t *c, size_t row
     for (; row + 4 <= end; row += 4) {
         __m128i market = _mm_loadu_si128((const __m128i *)(c->market + row));
         __m256i price = gather_256(market, c->oracle_price), divisor = gather_256(market, c->divisor);
-        __m256i entry = load_256(c->entry_price + row), quantums = load_256(c->quantums + row);
+        __m256i entry = lanes_load_256(c->entry_price + row), quantums = lanes_load_256(c->quantums + row);
         __m256i gain = _mm256_sub_epi64(price, entry);
         __m256i wrapped = _mm256_or_si256(price, _mm256_and_si256(entry, gain));
         __m256d product = _mm256_mul_pd(to_double_256(quantums), to_double_256(gain));
@@ -303,8 +264,8 @@ AVX2 static inline size_t unrealized_pnl_avx2(const pnl_columns_t *c, size_t row
         __m256i e = nearest_256(estimate);
         __m256i r = _mm256_sub_epi64(mul_low_256(quantums, gain), mul_low_256(e, divisor));
         __m256i below = _mm256_cmpgt_epi64(_mm256_setzero_si256(), r);
-        store_256(c->quotient + row, _mm256_add_epi64(e, below));
-        store_256(c->remainder + row, _mm256_add_epi64(r, _mm256_and_si256(below, divisor)));
+        lanes_store_256(c->quotient + row, _mm256_add_epi64(e, below));
+        lanes_store_256(c->remainder + row, _mm256_add_epi64(r, _mm256_and_si256(below, divisor)));
         for (unsigned slow = slow_lanes_256(wrapped, below_limit_256(estimate)); slow; slow &= slow - 1) {
             size_t lane = row + (size_t)__builtin_ctz(slow);
             if (unrealized_pnl_row(c, lane))
@@ -317,10 +278,10 @@ AVX2 static inline size_t unrealized_pnl_avx2(const pnl_columns_t *c, size_t row
 AVX2 static inline size_t margin_requirements_avx2(const margin_columns_t *c, size_t row, size_t end)
 {
     for (; row + 4 <= end; row += 4) {
-        margin_markets_256_t markets = load_markets_256(c, row);
-        __m256i price = markets.price, divisor = markets.divisor;
-        __m256i base = _mm256_and_si256(markets.ppm, _mm256_set1_epi64x(0xffffffff));
-        __m256i quantums = load_256(c->quantums + row), zero = _mm256_setzero_si256();
+        lanes_256_t markets = load_markets_256(c, row);
+        __m256i price = markets.a, divisor = markets.b;
+        __m256i base = _mm256_and_si256(markets.c, _mm256_set1_epi64x(0xffffffff));
+        __m256i quantums = lanes_load_256(c->quantums + row), zero = _mm256_setzero_si256();
         __m256d product = _mm256_mul_pd(to_double_256(quantums), to_double_256(price));
         __m256d estimate = _mm256_div_pd(product, to_double_256(divisor));
         __m256i e = nearest_256(estimate);
@@ -331,12 +292,12 @@ AVX2 static inline size_t margin_requirements_avx2(const margin_columns_t *c, si
         net = _mm256_sub_epi64(net, _mm256_and_si256(shorts, _mm256_cmpgt_epi64(r, zero)));
         __m256i sign = _mm256_cmpgt_epi64(zero, net);
         __m256i n = _mm256_sub_epi64(_mm256_xor_si256(net, sign), sign);
-        __m256i initial = mul_ppm_ceil_256(n, _mm256_srli_epi64(markets.ppm, 32), &fast);
+        __m256i initial = mul_ppm_ceil_256(n, _mm256_srli_epi64(markets.c, 32), &fast);
         __m256i first = mul_ppm_ceil_256(n, base, &fast);
-        __m256i maintenance = mul_ppm_ceil_256(first, markets.fraction, &fast);
-        store_256(c->net_notional + row, net);
-        store_256(c->initial_margin + row, initial);
-        store_256(c->maintenance_margin + row, maintenance);
+        __m256i maintenance = mul_ppm_ceil_256(first, markets.d, &fast);
+        lanes_store_256(c->net_notional + row, net);
+        lanes_store_256(c->initial_margin + row, initial);
+        lanes_store_256(c->maintenance_margin + row, maintenance);
         for (unsigned slow = slow_lanes_256(price, fast); slow; slow &= slow - 1) {
             size_t lane = row + (size_t)__builtin_ctz(slow);
             if (margin_requirements_row(c, lane))

@@ -106,10 +106,11 @@ KERNELS = {
     | {"settle", "account", "book_rows", "slices", "indexed_rows", "triggers", "indexed_memory"},
     "indexed_faults": {"structs", "margin", "book_rows", "slices", "indexed_rows", "indexed"},
     "indexed_image": {"book_rows", "slices", "indexed_rows", "indexed"},
+    "exact_scan": {"structs", "columns"},
     "account_scan": BASE
-    | {"margin", "account_store", "book_rows", "book", "columns", "slices", "indexed_rows", "indexed"},
+    | {"margin", "account_store", "book_rows", "book", "exact_scan", "slices", "indexed_rows", "indexed"},
     "scenarios": BASE
-    | {"account_store", "settle", "margin", "book_rows", "columns", "slices", "indexed_rows", "indexed"},
+    | {"account_store", "settle", "margin", "book_rows", "exact_scan", "slices", "indexed_rows", "indexed"},
     "ladder": BASE | {"margin", "liquidation_price", "slices", "indexed_rows", "indexed"},
     "ring": set(),
     "frame": {"fixed", "numtext"},
