@@ -21,15 +21,18 @@ from dydx_perf.exact.explanation import (
     REASONS,
     AccountRows,
     HeldRow,
+    MarketTerms,
     PartRow,
     PriceRow,
     TermRow,
     account_rows,
+    market_terms,
 )
 from dydx_perf.exact.state import RiskState
 
 if TYPE_CHECKING:
     from dydx_perf.kernel import OraclePrice
+    from dydx_perf.market import Market
     from dydx_perf.subaccount import Subaccount
 
 __all__ = ["Explanation", "LiquidationPriceTerm", "Part", "PricePart", "Term", "explain"]
@@ -334,6 +337,15 @@ def price_to_dict(term: LiquidationPriceTerm) -> dict[str, Any]:
     }
 
 
+def terms_of(market: Market) -> MarketTerms:
+    """Return what explaining takes of a market, made once for each of its states."""
+    perpetual, kept = market.perpetual, market._explained  # read once: another thread may put another there
+    if kept is None or kept[0] is not perpetual:
+        kept = market._explained = (perpetual, market_terms(perpetual))
+    terms: MarketTerms = kept[1]
+    return terms
+
+
 def explain(account: Subaccount) -> Explanation:
     """Set the chain's, the indexer's and the web app's figures of `account` side by side.
 
@@ -342,7 +354,7 @@ def explain(account: Subaccount) -> Explanation:
     parent's, hourly.
     """
     held, prices, integers = [], [], []
-    for ticker, position in account.positions.items():
+    for ticker, position in account._positions.items():
         quantums, integer = position.quantums, None
         if quantums:
             price = account.liquidation_price(ticker)
@@ -352,7 +364,7 @@ def explain(account: Subaccount) -> Explanation:
         held.append(
             HeldRow(
                 ticker,
-                position.market.perpetual,
+                terms_of(position.market),
                 quantums,
                 position.funding_index,
                 position.quote_balance,

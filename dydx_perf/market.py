@@ -206,6 +206,8 @@ class Market:
         self._known: tuple[int, Perpetual] = (0, perpetual)
         #: the integers after a later move, and what they are made from
         self._seen: tuple[tuple[int, Perpetual], int, Perpetual] = (self._known, 0, perpetual)
+        #: what `dydx_perf.explain` made of the plain integers, and of which
+        self._explained: tuple[Perpetual, Any] | None = None
         self._given_sources = (checked_source(height, basis),) * len(INPUTS)
         self._table: MarketTable | None = None
         self._index = -1

@@ -53,11 +53,23 @@ PartRow = tuple[str, str | None, int]
 AMOUNT = itemgetter(2)
 
 
+class MarketTerms(NamedTuple):
+    """What the rows need of a market whoever holds it; worth keeping as long as the perpetual is the same."""
+
+    perpetual: Perpetual
+    power: int  # of ten: USDC for one base quantum, times the price integer
+    scaled: int  # the chain's initial margin fraction, scaled by open interest, ppm
+    mmf: int  # maintenance margin fraction, 10**-12
+    effective: int  # the web app's, scaled by open interest, 10**-26
+    selected: int  # the web app's for who has chosen none, 10**-26
+    steps: tuple[tuple[str, int], ...]  # by what that differs from the tier's: those that are not zero
+
+
 class HeldRow(NamedTuple):
     """A position as it is explained."""
 
     ticker: str
-    perpetual: Perpetual
+    market: MarketTerms
     quantums: int
     funding_index: int
     quote_balance: int
@@ -108,7 +120,6 @@ class PositionRow(NamedTuple):
     notional: int  # the chain's, quote quantums
     mmr: int  # the chain's, quote quantums
     lost_margin: int  # real-valued maintenance margin less the chain's
-    mmf: int  # maintenance margin fraction, 10**-12
 
 
 def kept(*parts: PartRow) -> tuple[PartRow, ...]:
@@ -118,10 +129,8 @@ def kept(*parts: PartRow) -> tuple[PartRow, ...]:
 
 def account_decimals(held: Sequence[HeldRow]) -> int:
     """Decimals of a USDC amount with which nothing about these positions is rounded."""
-    finest = QUOTE_DECIMALS
-    for row in held:
-        finest = max(finest, -(row.perpetual.atomic_resolution + row.perpetual.exponent))
-    return finest + WEBAPP_FRACTION_DECIMALS
+    finest = min([row[1][1] for row in held], default=0)
+    return max(QUOTE_DECIMALS, -finest) + WEBAPP_FRACTION_DECIMALS
 
 
 def effective_fraction(perpetual: Perpetual) -> int:
@@ -149,14 +158,16 @@ def chosen_fraction(custom_imf_ppm: int) -> int:
     return div_half_away(ONE_40, leverage) * ONE_6
 
 
-def webapp_fraction(perpetual: Perpetual, custom_imf_ppm: int) -> tuple[int, tuple[tuple[str, int], ...]]:
+def webapp_fraction(
+    base: int, effective: int, custom_imf_ppm: int
+) -> tuple[int, tuple[tuple[str, int], ...]]:
     """The web app's selected margin fraction in 10**-26, and by what it differs from the tier's, summing up.
 
-    Without a chosen fraction the app goes from the tier's to a leverage and back, which returns the same: an
-    error of half of 10**-20 in a leverage of 1 or more is below half of 10**-20 in its reciprocal.
+    `base` is the tier's in ppm, `effective` that of `effective_fraction`. Without a chosen fraction the app
+    goes from the tier's to a leverage and back, which returns the same: an error of half of 10**-20 in a
+    leverage of 1 or more is below half of 10**-20 in its reciprocal.
     """
-    base = perpetual.initial_margin_ppm
-    base_26, effective = base * ONE_20, effective_fraction(perpetual)
+    base_26 = base * ONE_20
     if custom_imf_ppm:
         code, wanted = "webapp_choice", custom_imf_ppm * ONE_20
         selected = max(chosen_fraction(custom_imf_ppm), effective)
@@ -164,70 +175,86 @@ def webapp_fraction(perpetual: Perpetual, custom_imf_ppm: int) -> tuple[int, tup
         code, wanted = "webapp_no_fraction", base_26 or ONE_26
         selected = max(wanted, effective)
     wanted = max(wanted, effective)
-    return selected, (
+    steps = (
         ("webapp_scaling", effective - base_26),
         (code, wanted - effective),
         ("webapp_division", selected - wanted),
     )
+    return selected, tuple([step for step in steps if step[1]])
 
 
-def position_terms(row: HeldRow, decimals: int) -> tuple[PositionRow, TermRow, TermRow, TermRow]:
-    """What the account needs of a position, and its value, initial margin and maintenance margin."""
-    ticker, perpetual, quantums, _, _, chosen = row
-    base, price = perpetual.initial_margin_ppm, perpetual.price
-    quantum = POW10[decimals - QUOTE_DECIMALS]
-    quantum_6, quantum_12 = POW10[decimals - QUOTE_DECIMALS - 6], POW10[decimals - QUOTE_DECIMALS - 12]
+def market_terms(perpetual: Perpetual) -> MarketTerms:
+    """What explaining takes of a market: its divisions, once for all of its holders."""
     power = perpetual.atomic_resolution + perpetual.exponent
-    product = quantums * price
+    interest = truncated(perpetual.open_interest * perpetual.price, power + QUOTE_DECIMALS)
+    base, effective = perpetual.initial_margin_ppm, effective_fraction(perpetual)
+    return MarketTerms(
+        perpetual,
+        power,
+        adjusted_initial_margin_ppm(perpetual, interest),
+        base * perpetual.maintenance_fraction_ppm,
+        effective,
+        *webapp_fraction(base, effective, 0),
+    )
+
+
+def position_terms(
+    row: HeldRow, decimals: int, quanta: tuple[int, int, int]
+) -> tuple[PositionRow, TermRow, TermRow, TermRow]:
+    """What the account needs of a position, and its value, initial margin and maintenance margin.
+
+    `quanta`: a quote quantum in the account's unit, over 1, 10**6 and 10**12.
+    """
+    ticker, (perpetual, power, scaled, mmf, effective, selected, steps), quantums, _, _, chosen = row
+    base, (quantum, quantum_6, quantum_12) = perpetual.initial_margin_ppm, quanta
+    product = quantums * perpetual.price
     notional = truncated(product, power + QUOTE_DECIMALS)
     # In 10**-decimals, so that a margin fraction of as many decimals as the suffix says multiplies it whole.
     signed_26 = product * POW10[decimals - WEBAPP_FRACTION_DECIMALS + power]
     value, chain_value = signed_26 * ONE_26, notional * quantum
     value_26, whole = (signed_26, notional) if product >= 0 else (-signed_26, -notional)
     value_6, value_12 = value_26 * ONE_20, value_26 * ONE_14
-    lost_6, lost_12 = value_6 - whole * quantum_6, value_12 - whole * quantum_12
-    scaled = adjusted_initial_margin_ppm(
-        perpetual, truncated(perpetual.open_interest * price, power + QUOTE_DECIMALS)
-    )
+    lost_value = value - chain_value
+    value_parts = (("notional_trunc", ticker, lost_value),) if lost_value else ()
     used = chosen if chosen > scaled else scaled
     initial = -(-whole * used // ONE_MILLION)
-    lost_value = value - chain_value
-    value_term = term_row(
-        "value", ticker, chain_value, value, value, kept(("notional_trunc", ticker, lost_value)), ()
+    lost = (value_6 - whole * quantum_6) * used
+    initial_parts = kept(
+        ("notional_trunc", ticker, lost),
+        ("initial_ceil", ticker, (whole * used - initial * ONE_MILLION) * quantum_6),
     )
-    selected, steps = webapp_fraction(perpetual, chosen)
-    initial_term = term_row(
-        "initial margin",
-        ticker,
-        initial * quantum,
-        value_6 * base,
-        value_26 * selected,
-        kept(
-            ("scaling", ticker, value_6 * (base - scaled)),
-            ("choice", ticker, value_6 * (scaled - used)),
-            ("notional_trunc", ticker, lost_6 * used),
-            ("initial_ceil", ticker, (whole * used - initial * ONE_MILLION) * quantum_6),
-        ),
-        tuple([(code, ticker, value_26 * step) for code, step in steps if step]) if value_26 else (),
+    if used != base:
+        initial_parts = (
+            *kept(
+                ("scaling", ticker, value_6 * (base - scaled)), ("choice", ticker, value_6 * (scaled - used))
+            ),
+            *initial_parts,
+        )
+    if chosen:
+        selected, steps = webapp_fraction(base, effective, chosen)
+    webapp_parts = (
+        tuple([(code, ticker, value_26 * step) for code, step in steps]) if value_26 and steps else ()
     )
-    mmf = base * perpetual.maintenance_fraction_ppm
     mmr = maintenance(perpetual, whole)
-    real = value_12 * mmf
-    lost_margin = real - mmr * quantum
-    maintenance_term = term_row(
-        "maintenance margin",
-        ticker,
-        mmr * quantum,
-        real,
-        real,
-        kept(
-            ("notional_trunc", ticker, lost_12 * mmf),
-            ("maintenance_ceil", ticker, whole * quantum_12 * mmf - mmr * quantum),
-        ),
-        (),
+    real, chain_margin, real_of_chain = value_12 * mmf, mmr * quantum, whole * quantum_12 * mmf
+    margin_parts = kept(
+        ("notional_trunc", ticker, real - real_of_chain),
+        ("maintenance_ceil", ticker, real_of_chain - chain_margin),
     )
-    kept_row = PositionRow(value, lost_value, notional, mmr, lost_margin, mmf)
-    return kept_row, value_term, initial_term, maintenance_term
+    return (
+        tuple.__new__(PositionRow, (value, lost_value, notional, mmr, real - chain_margin)),
+        term_row("value", ticker, chain_value, value, value, value_parts, ()),
+        term_row(
+            "initial margin",
+            ticker,
+            initial * quantum,
+            value_6 * base,
+            value_26 * selected,
+            initial_parts,
+            webapp_parts,
+        ),
+        term_row("maintenance margin", ticker, chain_margin, real, real, margin_parts, ()),
+    )
 
 
 def truncated(value: int, power: int) -> int:
@@ -286,50 +313,52 @@ def account_rows(
     """
     decimals = account_decimals(held)
     quantum = POW10[decimals - QUOTE_DECIMALS]
-    rows = [position_terms(row, decimals) for row in held]
-    funding_ppm = balances = 0
-    for one in held:
-        funding_ppm -= (one.perpetual.funding_index - one.funding_index) * one.quantums
-        balances += one.quote_balance * quantum
+    quanta = quantum, POW10[decimals - QUOTE_DECIMALS - 6], POW10[decimals - QUOTE_DECIMALS - 12]
+    rows, terms = [], []
+    funding_ppm = balances = values = lost_values = lost_margins = 0
+    for one, price in zip(held, liquidation_prices, strict=True):
+        _, market, quantums, funding_index, quote_balance, _ = one
+        own, *three = position_terms(one, decimals, quanta)
+        value, lost_value, _, _, lost_margin = own
+        funding_ppm -= (market[0].funding_index - funding_index) * quantums
+        balances += quote_balance
+        values += value
+        lost_values += lost_value
+        lost_margins += lost_margin
+        rows.append((one, own, price))
+        terms += three
+    balances *= quantum
     funding = funding_ppm * POW10[decimals - FUNDING_DECIMALS]
     lost_funding = funding - funding_ppm // ONE_MILLION * quantum
-    shown = usdc * quantum + funding + sum([row[0].value for row in rows])
-    account = account_terms(rows, risk, quantum, shown, (lost_funding, balances))
+    shown = usdc * quantum + funding + values
+    account = account_terms(terms, risk, quantum, shown, (lost_funding, balances))
     equity, _, margins, _ = account
     sums = Sums(
         decimals,
         shown,
-        equity.webapp,
-        margins.indexer,
+        equity[4],
+        margins[3],
         risk,
         lost_funding,
         balances,
-        sum([row[0].lost_value for row in rows]),
-        sum([row[0].lost_margin for row in rows]),
+        lost_values,
+        lost_margins,
     )
-    return AccountRows(
-        decimals,
-        account,
-        tuple([term for row in rows for term in row[1:]]),
-        tuple(zip(held, [row[0] for row in rows], liquidation_prices, strict=True)),
-        sums,
-    )
+    return AccountRows(decimals, account, tuple(terms), tuple(rows), sums)
 
 
 def account_terms(
-    rows: Sequence[tuple[PositionRow, TermRow, TermRow, TermRow]],
-    risk: RiskState,
-    quantum: int,
-    shown: int,
-    lost: tuple[int, int],
+    terms: Sequence[TermRow], risk: RiskState, quantum: int, shown: int, lost: tuple[int, int]
 ) -> tuple[TermRow, TermRow, TermRow, TermRow]:
-    """Net collateral, the two margins, free collateral; `lost` are funding and quote balances."""
+    """Net collateral, margins, free collateral; `terms`: three a position; `lost`: funding, balances."""
     lost_funding, balances = lost
-    initial = summed("initial margin", [row[2] for row in rows], risk.imr * quantum)
-    margins = summed("maintenance margin", [row[3] for row in rows], risk.mmr * quantum)
+    initial = summed("initial margin", terms[1::3], risk.imr * quantum)
+    margins = summed("maintenance margin", terms[2::3], risk.mmr * quantum)
     clamped = max(shown, 0)
-    free = clamped - initial.webapp
-    equity_chain, equity_parts = risk.nc * quantum, all_parts([row[1].indexer_less_chain for row in rows])
+    _, _, initial_chain, initial_indexer, initial_webapp, initial_parts, initial_webapp_parts = initial
+    free = clamped - initial_webapp
+    free_webapp = max(free, 0)
+    equity_chain, equity_parts = risk.nc * quantum, all_parts([row[5] for row in terms[::3]])
     if lost_funding or balances:
         equity_parts = (
             *kept(("funding_floor", None, lost_funding), ("quote_balance", None, -balances)),
@@ -343,14 +372,14 @@ def account_terms(
         term_row(
             "free collateral",
             None,
-            equity_chain - initial.chain,
-            shown - initial.indexer,
-            max(free, 0),
-            (*equity_parts, *negated(initial.indexer_less_chain)),
+            equity_chain - initial_chain,
+            shown - initial_indexer,
+            free_webapp,
+            (*equity_parts, *negated(initial_parts)),
             (
                 *equity_webapp,
-                *negated(initial.webapp_less_indexer),
-                *kept(("free_clamp", None, max(free, 0) - free)),
+                *negated(initial_webapp_parts),
+                *kept(("free_clamp", None, free_webapp - free)),
             ),
         ),
     )
@@ -391,15 +420,16 @@ def price_row(held: HeldRow, own: PositionRow, integer: int | None, sums: Sums) 
     and what they have lost of the real numbers there is value, margin and a part of the rest. All of it over
     the divisor is the difference of the prices.
     """
-    perpetual, quantums, decimals, risk = held.perpetual, held.quantums, sums.decimals, sums.risk
-    divisor = quantums * ONE_12 - abs(quantums) * own.mmf
+    (perpetual, power, _, mmf, *_), quantums = held.market, held.quantums
+    decimals, risk = sums.decimals, sums.risk
+    divisor = quantums * ONE_12 - abs(quantums) * mmf
     if divisor == 0:
         return None
     # The prices' unit: USDC over quantums of 10**-12, and no coarser than 20 decimals.
     exponent = FUNDING_DECIMALS - decimals - perpetual.atomic_resolution
     finer = POW10[max(exponent + DECIMAL_PLACES, 0)]
     exponent = min(exponent, -DECIMAL_PLACES)
-    other_margins = sums.maintenance - abs(own.value) // ONE_12 * own.mmf
+    other_margins = sums.maintenance - abs(own.value) // ONE_12 * mmf
     real = (own.value + other_margins - sums.equity) * finer
     dividend = (own.value + other_margins - sums.webapp_equity) * finer
     places = POW10[-DECIMAL_PLACES - exponent]
@@ -414,7 +444,7 @@ def price_row(held: HeldRow, own: PositionRow, integer: int | None, sums: Sums) 
         nearer, nearer_margin = notional_and_margin(perpetual, quantums, integer - 1)
         if rest + nearer - nearer_margin < 0:
             code = "no_margin"
-    value = quantums * integer * POW10[decimals + perpetual.atomic_resolution + perpetual.exponent]
+    value = quantums * integer * POW10[decimals + power]
     quantum = POW10[decimals - QUOTE_DECIMALS]
     parts = kept(
         ("funding_floor", None, sums.lost_funding * finer),
@@ -422,7 +452,7 @@ def price_row(held: HeldRow, own: PositionRow, integer: int | None, sums: Sums) 
         ("other_values", None, (sums.lost_values - own.lost_value) * finer),
         ("other_margins", None, (own.lost_margin - sums.lost_margins) * finer),
         ("own_value", None, (value - notional * quantum) * finer),
-        ("own_margin", None, (mmr * quantum - abs(value) // ONE_12 * own.mmf) * finer),
+        ("own_margin", None, (mmr * quantum - abs(value) // ONE_12 * mmf) * finer),
         (code, None, (rest + notional - mmr) * quantum * finer),
     )
     chain = integer * divisor * POW10[perpetual.exponent - exponent]
