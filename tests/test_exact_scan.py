@@ -1,4 +1,4 @@
-"""The exact scan at its edges: every path against plain integers, one step to either side of each rounding (B4)."""
+"""The exact scan at its edges: every path against plain integers, one step beside each rounding (B4)."""
 
 import random
 from collections.abc import Iterator
@@ -12,11 +12,23 @@ from dydx_perf import Book, Chain, Market
 from dydx_perf.scan import scan, scan_paths
 
 ONE_MILLION = 10**6
-#: where the vectors hand over: estimates of 2**49, sizes of 2**51, fractions of 2**20, divisors past 10**9
+#: where the vectors hand over: estimates of 2**49, sizes of 2**51, and powers of two about them
 LIMITS = [2**n for n in (31, 32, 43, 48, 49, 50, 51, 52, 53, 62)]
-#: (atomic resolution, price exponent): divisors from 1 to 10**13, and multipliers from 1 to 10**4
+#: (atomic resolution, price exponent): divisors of 1 to 10**13, multipliers of 1 to 10**4
 SCALES = [(-10, -5), (-9, -6), (-6, -9), (-7, -6), (-6, 0), (-3, 1), (-10, -6), (-12, -7)]
-PRICES = [1, 7, 999_999_937, 2**32 - 1, 2**32, 2**32 + 1, 10**9, 10**9 + 1, 6_701_250_001, 2**53 + 1, 2**62 + 3]
+PRICES = [
+    1,
+    7,
+    999_999_937,
+    2**32 - 1,
+    2**32,
+    2**32 + 1,
+    10**9,
+    10**9 + 1,
+    6_701_250_001,
+    2**53 + 1,
+    2**62 + 3,
+]
 #: initial margin, maintenance fraction, in ppm
 TIERS = [(50_000, 600_000), (10_000, 500_000), (333_333, 999_999), (1_000_000, 1_000_000), (1, 1), (0, 0)]
 
