@@ -32,7 +32,7 @@ $(PY) -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb")); \
 endef
 extra = p["project"]["optional-dependencies"]["$(1)"]
 # Tests, checks and benchmarks look at the service, too.
-$(VENV)/.with-test $(VENV)/.with-check $(VENV)/.with-bench: $(VENV)/.with-service $(VENV)/.with-grpc
+$(VENV)/.with-test $(VENV)/.with-check $(VENV)/.with-bench: $(VENV)/.with-service $(VENV)/.with-grpc $(VENV)/.with-plots
 
 .PHONY: help
 help:  ## this list

@@ -38,6 +38,7 @@ LINES = [
     {"distribution", "ladder", "shocks"},
     {"stress", "next_block"},
     {"deleveraging", "scenario_set", "value_at_risk"},
+    {"plots"},
     {"feeds", "protection"},
     {"dydx_perf"},
     {"recorded", "verify", "show_book"},
@@ -137,8 +138,9 @@ FORBIDDEN = {
 }
 FORBIDDEN |= {"multiprocessing", "concurrent", "subprocess", "signal"}
 
-# What else a place may import, when a function of it is called: the node's message types of the grpc extra.
-GRPC_EXTRA = {"messages": {"v4_proto", "google"}, "feeds": {"v4_proto", "google"}}
+# What else a place may import, when a function of it is called: the message types of the grpc extra, and what
+# the plots extra draws with.
+EXTRAS = {"messages": {"v4_proto", "google"}, "feeds": {"v4_proto", "google"}, "plots": {"matplotlib"}}
 
 # What a kernel may import at run time, and what it may cimport: never NumPy's C interface.
 IMPORTED = (set(sys.stdlib_module_names) - FORBIDDEN) | {"numpy"}
@@ -186,7 +188,7 @@ def wrong_arrows(module: str, text: str, is_package: bool = False) -> Iterator[s
         for target in targets:
             top, _, rest = target.partition(".")
             if top != "dydx_perf":
-                behind_extra = top in GRPC_EXTRA.get(place, ()) and node not in at_import
+                behind_extra = top in EXTRAS.get(place, ()) and node not in at_import
                 if top not in IMPORTED and not behind_extra and place != "service":
                     yield f"{module} imports {target}"
                 continue
