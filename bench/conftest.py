@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ import pytest
 sys.path.append(str(Path(__file__).resolve().parent))
 
 from conditions import conditions, load, numba_is_there
-from table import FOLDER, Row, Table
-from timing import timed
+from table import FOLDER, Row, Table, Tail
+from timing import longest_pause, timed, timed_calls
 
 TABLE, LOAD = pytest.StashKey[Table](), pytest.StashKey[str]()
 
@@ -60,12 +60,26 @@ def row(benchmark: Any, table: Table) -> Callable[..., None]:
     return measure
 
 
+@pytest.fixture
+def tail(benchmark: Any, table: Table) -> Callable[..., None]:
+    """Time each call of a sequence and add it as a tail; an idle loop runs as long right after it."""
+
+    def measure(
+        section: str, sequence: str, calls: Iterable[Callable[[], object]], answers: Callable[[], str]
+    ) -> None:
+        benchmark.group = section
+        ns, own_ns = benchmark.pedantic(timed_calls, (calls,), rounds=1)
+        table.tails.append(Tail(section, sequence, ns, own_ns, longest_pause(sum(ns)), answers()))
+
+    return measure
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Write the table, unless nothing was measured."""
     yield
     table = session.config.stash[TABLE]
-    if table.rows:
+    if table.rows or table.tails:
         table.conditions = {
             **conditions(),
             "clock": str(session.config.getoption("benchmark_timer")),
@@ -77,7 +91,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Show the table."""
     table = config.stash[TABLE]
-    if table.rows:
+    if table.rows or table.tails:
         terminalreporter.write_sep("=", "times: medians of rounds, ratios within this run")
         terminalreporter.write_line(table.markdown())
         if not numba_is_there():

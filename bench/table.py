@@ -28,11 +28,30 @@ class Row:
         return self.median_ns / reference.median_ns
 
 
+@dataclass(frozen=True)
+class Tail:
+    """How long each call of a sequence took, worst cases too, beside what the machine did to an idle loop."""
+
+    section: str
+    sequence: str
+    ns: list[int]  # each call, on the wall
+    own_ns: list[int]  # each call, this thread's processor time: without what others took
+    gap_ns: int  # the longest pause of a loop that did nothing, in the same minute
+    answers: str
+
+    def figures(self) -> list[str]:
+        """Median, 99th percentile and longest on the wall, longest of its own time, longest idle pause."""
+        calls, own = sorted(self.ns), sorted(self.own_ns)
+        chosen = (calls[len(calls) // 2], calls[len(calls) * 99 // 100], calls[-1], own[-1], self.gap_ns)
+        return [time_text(ns) for ns in chosen]
+
+
 @dataclass
 class Table:
     """All rows of a run, in the order in which they were measured, and its conditions."""
 
     rows: list[Row] = field(default_factory=list)
+    tails: list[Tail] = field(default_factory=list)
     conditions: dict[str, str] = field(default_factory=dict)
 
     def sections(self) -> dict[str, list[Row]]:
@@ -52,6 +71,8 @@ class Table:
         lines += [f"| {name} | {value} |" for name, value in self.conditions.items()]
         for section, rows in self.sections().items():
             lines += ["", f"### {section}", "", *section_lines(rows)]
+        for section in dict.fromkeys(tail.section for tail in self.tails):
+            lines += ["", f"### {section}", "", *tail_lines([t for t in self.tails if t.section == section])]
         lines += [
             "",
             "### Goals",
@@ -74,7 +95,11 @@ class Table:
 
     def document(self) -> dict[str, Any]:
         """The whole run as plain values."""
-        return {"conditions": self.conditions, "rows": [asdict(row) for row in self.rows]}
+        return {
+            "conditions": self.conditions,
+            "rows": [asdict(row) for row in self.rows],
+            "tails": [asdict(tail) for tail in self.tails],
+        }
 
 
 def verdict(row: Row) -> str:
@@ -96,6 +121,18 @@ def section_lines(rows: list[Row]) -> list[str]:
         lines.append(
             f"| {name} | {time_text(row.median_ns)} | {time_text(row.fastest_ns)} | {ratio} | {row.answers} |"
         )
+    return lines
+
+
+def tail_lines(tails: list[Tail]) -> list[str]:
+    """Sequences as a Markdown table."""
+    lines = [
+        "| | median | p99 | longest | longest, own time | idle loop's longest pause | calls | answers |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    for tail in tails:
+        figures = " | ".join([*tail.figures(), str(len(tail.ns))])
+        lines.append(f"| {tail.sequence} | {figures} | {tail.answers} |")
     return lines
 
 

@@ -6,8 +6,8 @@ machine it is the time on the wall, and on a shared one a neighbour's turn does 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from time import process_time
+from collections.abc import Callable, Iterable
+from time import perf_counter_ns, process_time, thread_time_ns
 from typing import Any
 
 ROUND_SECONDS = 0.002
@@ -42,3 +42,31 @@ def fastest(run: Callable[[], object], others: Callable[[], object], rounds: int
             work()
             best[place] = min(best[place], process_time() - start)
     return best[0], best[1]
+
+
+def timed_calls(calls: Iterable[Callable[[], object]]) -> tuple[list[int], list[int]]:
+    """Time of each call in ns: on the wall, and of this thread's own. What makes the calls is not timed."""
+    ns, own_ns = [], []
+    for call in calls:
+        own = thread_time_ns()
+        start = perf_counter_ns()
+        call()
+        end = perf_counter_ns()
+        own_ns.append(thread_time_ns() - own)
+        ns.append(end - start)
+    return ns, own_ns
+
+
+def longest_pause(ns: int) -> int:
+    """The longest time between two looks at the clock of a loop that does nothing else, in ns.
+
+    It runs for at least a fifth of a second: what it finds the machine does to anybody.
+    """
+    longest = 0
+    now = perf_counter_ns()
+    end = now + max(ns, 200_000_000)
+    while now < end:
+        last, now = now, perf_counter_ns()
+        if now - last > longest:
+            longest = now - last
+    return longest
