@@ -29,6 +29,8 @@ from conditions import conditions, load
 from node_answers import answers, as_message
 
 from dydx_perf.feeds.node_queries import HEIGHT_KEY, queries
+from dydx_perf.feeds.wire import message as within
+from dydx_perf.feeds.wire import number
 from dydx_perf.service.chain_feed import ChainFeed, ChainSettings
 from dydx_perf.service.config import Node
 from dydx_perf.service.node import node_queries
@@ -70,6 +72,7 @@ class GeneratedNode(grpc.GenericRpcHandler):
         self.random = np.random.default_rng(7)
         self.readers: dict[asyncio.Queue[bytes], tuple[set[int], list[int]]] = {}
         self.cut = 0
+        self.snapshots = [self.snapshot(row) for row in range(accounts)]
         self.pages = [self.encoded(at) for at in range(0, accounts, PAGE)]
         self.stale: set[int] = set()
 
@@ -100,11 +103,11 @@ class GeneratedNode(grpc.GenericRpcHandler):
     def page(self, request: bytes) -> bytes:
         from v4_proto.dydxprotocol.subaccounts.query_pb2 import QueryAllSubaccountRequest
 
-        number = int(QueryAllSubaccountRequest.FromString(request).pagination.key or b"0") // PAGE
-        if number in self.stale:
-            self.stale.discard(number)
-            self.pages[number] = self.encoded(number * PAGE)
-        return self.pages[number]
+        place = int(QueryAllSubaccountRequest.FromString(request).pagination.key or b"0") // PAGE
+        if place in self.stale:
+            self.stale.discard(place)
+            self.pages[place] = self.encoded(place * PAGE)
+        return self.pages[place]
 
     def one(self, request: bytes) -> bytes:
         from v4_proto.dydxprotocol.subaccounts.query_pb2 import (
@@ -126,8 +129,8 @@ class GeneratedNode(grpc.GenericRpcHandler):
             made: Any = perpetuals.QueryAllPerpetualsResponse()
             for market in books.chain():
                 one = made.perpetual.add()
-                number = market.perpetual_id
-                one.params.id = one.params.market_id = one.params.liquidity_tier = number
+                own = market.perpetual_id
+                one.params.id = one.params.market_id = one.params.liquidity_tier = own
                 one.params.ticker, one.params.atomic_resolution = market.ticker, market.atomic_resolution
                 one.params.market_type = 1
                 one.funding_index = serialized(market.funding_index)
@@ -190,15 +193,23 @@ class GeneratedNode(grpc.GenericRpcHandler):
         rows = [self.place[one.owner] for one in wanted.subaccount_ids]
         markets = list(wanted.market_ids)
         message = StreamOrderbookUpdatesResponse()
-        for row in rows:
-            self.told(message, row, 102)
         for market in markets:
             self.priced(message, market, 102)
+        head = number(1, self.height) + number(2, 102)
+        every = b"".join(within(1, head + self.snapshots[row]) for row in rows)
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         self.readers[queue] = set(rows), markets
-        yield message.SerializeToString()
+        yield every + message.SerializeToString()
         while True:
             yield await queue.get()
+
+    def snapshot(self, row: int) -> bytes:
+        """What a snapshot says of an account, as the field of an update."""
+        from v4_proto.dydxprotocol.clob.query_pb2 import StreamOrderbookUpdatesResponse
+
+        made = StreamOrderbookUpdatesResponse()
+        self.told(made, row, 102)
+        return within(6, made.updates[0].subaccount_update.SerializeToString())
 
     def told(self, message: Any, row: int, mode: int) -> None:
         body = message.updates.add(block_height=self.height, exec_mode=mode).subaccount_update
@@ -225,6 +236,7 @@ class GeneratedNode(grpc.GenericRpcHandler):
         for row in changed:
             self.usdc[row] += int(self.random.integers(-(10**7), 10**7))
             self.stale.add(row // PAGE)
+            self.snapshots[row] = self.snapshot(row)
         for queue, (rows, markets) in self.readers.items():
             message = StreamOrderbookUpdatesResponse()
             for row in dict.fromkeys(changed):
@@ -305,7 +317,8 @@ async def measure(accounts: int, blocks: int) -> None:
         keeping = asyncio.create_task(feed.keep())
         began = time.perf_counter()
         while not followed.sessions or feed.standing().doubts:
-            await asyncio.sleep(0.05)
+            await tell("block 0")
+            await asyncio.sleep(BLOCK)
         assert whole.done is not None
         print(
             f"follow: {len(followed.sessions)} streams, trusted after {time.perf_counter() - began:.1f} s, "

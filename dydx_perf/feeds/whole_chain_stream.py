@@ -29,6 +29,8 @@ __all__ = ["ChainStanding", "FollowedChain", "WholeChainSession"]
 
 #: accounts of one stream: their request is 2.5 MB, of the 10 MB that a node takes
 ACCOUNTS_PER_STREAM = 50_000
+#: seconds that a node may take for the snapshot of so many, beside the silence that is borne of any stream
+SNAPSHOT_TIME = 30.0
 
 
 class ToldAccounts(StreamedAccounts):
@@ -81,6 +83,12 @@ class WholeChainSession(FullNodeSession):
     def _streamed(self, subscription: StreamSubscription) -> StreamedAccounts:
         self.told = ToldAccounts(self._whole, self.book, self.doubts)
         return self.told
+
+    def start(self, now: float) -> list[Event]:
+        """Begin with a new stream, whose first snapshot may be long in the making."""
+        events = super().start(now)
+        self._heard_at = now + SNAPSHOT_TIME
+        return events
 
     @property
     def trouble(self) -> tuple[str, ...]:

@@ -11,8 +11,10 @@ from node_answers import serialized
 from v4_proto.dydxprotocol.subaccounts.query_pb2 import QuerySubaccountAllResponse, QuerySubaccountResponse
 
 from dydx_perf import Book, CapacityError, Chain, FrameError, InputError, Position, Subaccount
+from dydx_perf.feeds.events import Reconnect
 from dydx_perf.feeds.node import NodePicture
 from dydx_perf.feeds.node_queries import account_queries, queries
+from dydx_perf.feeds.node_stream import NodeDeadlines
 from dydx_perf.feeds.whole_chain import WholeChain
 from dydx_perf.feeds.whole_chain_stream import FollowedChain
 from dydx_perf.units import quote_quantums_to_usdc
@@ -404,6 +406,22 @@ def test_whatever_comes_between_pages_the_book_ends_as_the_chain(seed: int) -> N
     walk(whole, node)
     assert_equal(whole, whole.chain, node.accounts)
     assert whole.contradictions == 0
+
+
+def test_a_first_snapshot_may_take_longer_than_silence_may_last() -> None:
+    """A node makes one of many thousand accounts; afterwards silence counts as of any stream."""
+    node = GeneratedNode(generated(60), page_limit=100)
+    followed = FollowedChain(walk(of_node(node), node), START)
+    (part,) = followed.subscriptions()
+    session = followed.follow(part, picture(node).market_ids, NodeDeadlines(silence=1.0))
+    session.start(0.0)
+    assert not [event for event in session.tick(20.0) if isinstance(event, Reconnect)]
+    assert session.next_deadline == 31.0 or session.next_deadline == 15.0
+    session.receive(node.snapshot([*node.accounts], [0, 1, 35]), 25.0)
+    assert followed.standing(25.0).doubts == ()
+    assert [event for event in session.tick(26.5) if isinstance(event, Reconnect)]
+    session.start(30.0)
+    assert [event for event in session.tick(61.5) if isinstance(event, Reconnect)]
 
 
 def test_subscriptions_divide_all_accounts_once_and_name_a_quiet_book() -> None:
