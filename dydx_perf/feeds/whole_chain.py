@@ -146,6 +146,8 @@ class WholeChain:
         self._seen: NDArray[np.uint32]  # in which pass an account came last, by slot; 0: nobody
         self._of: NDArray[np.int64]  # height of its state, by slot
         self._told: NDArray[np.bool_]  # whether a stream tells of it, by slot
+        self._ids: list[int] = []
+        self._places: dict[int, int] = {}
         self._query: NodeQuery | None = None
         self._number = FROM_ANSWER
         self._pin: int | None = None
@@ -284,9 +286,16 @@ class WholeChain:
         came = [place for place in places if place is not None and self._seen[place] == number_]
         if came or len(set(every)) != len(every):
             raise FrameError("each subaccount on one page, once")
-        ids = np.array([market.perpetual_id for market in self._chain], np.uint32)
+        ids = np.array(self._perpetuals(), np.uint32)
         strange = np.unique(page.account[~np.isin(page.perpetual_id, ids)])
         return _Accounts(names, places, set(strange.tolist()))
+
+    def _perpetuals(self) -> list[int]:
+        """Perpetual ids by index of the market; with `_places` made anew when a market came to the chain."""
+        if len(self._ids) != len(self._chain):
+            self._ids = [market.perpetual_id for market in self._chain]
+            self._places = {perpetual: place for place, perpetual in enumerate(self._ids)}
+        return self._ids
 
     def _write_columns(
         self, page: SubaccountPage, rows: _Accounts, height: int | None, writer: BookWriter
@@ -298,7 +307,7 @@ class WholeChain:
         self._load(page, rows.names, new, height, writer)
         if len(new) < len(rows.names):
             first = np.searchsorted(page.account, np.arange(len(rows.names) + 1)).tolist()
-            markets = {market.perpetual_id: market._index for market in self._chain}
+            markets = self._places
             perpetuals, sizes = page.perpetual_id.tolist(), page.quantums.tolist()
             indices, quotes = page.funding_index.tolist(), page.quote_balance.tolist()
             for row, slot in enumerate(rows.slots):
@@ -392,7 +401,7 @@ class WholeChain:
 
     def _write_beside(self, page: SubaccountPage, height: int | None, writer: BookWriter) -> None:
         """Take accounts that no column holds: numbers past 64 bits, other collateral, one by one."""
-        markets = {market.perpetual_id: market._index for market in self._chain}
+        markets = self._places
         for address, number, usdc, others, rows in page.beside:
             name = address, number
             slot = self.book._store.slots.get(name)
@@ -429,8 +438,8 @@ class WholeChain:
         self._asks.pop(name, None)
         if state is None or height != pending.height:
             return True
-        indices = {market._index: market.perpetual_id for market in self._chain}
-        sizes = {indices[market]: row[0] for market, row in state[1].items()}
+        perpetuals = self._perpetuals()
+        sizes = {perpetuals[market]: row[0] for market, row in state[1].items()}
         agrees = pending.usdc in (None, abs(state[0])) and all(
             sizes.get(perpetual, 0) == size for perpetual, size in pending.sizes.items()
         )
@@ -498,8 +507,8 @@ class WholeChain:
         if is_snapshot:
             usdc = usdc or 0
             held_usdc, rows = (0, []) if slot is None else self.book._inputs(slot, name)[:2]
-            indices = [market.perpetual_id for market in self._chain]
-            held = {indices[row[0]]: row[1] for row in rows if row[1]}
+            perpetuals = self._perpetuals()
+            held = {perpetuals[row[0]]: row[1] for row in rows if row[1]}
             if (held, abs(held_usdc)) == ({market: size for market, size in sizes.items() if size}, usdc):
                 return
         self.doubt(name, Pending("unknown_sign", height, dict(sizes), usdc))
