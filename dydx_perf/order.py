@@ -53,7 +53,7 @@ class _Placeable:
 
     __slots__ = ("_placement",)
 
-    _placement: tuple[Placement, Market, ClobPair, bool] | None
+    _placement: tuple[Placement, Market, ClobPair, bool, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +232,16 @@ def kept_placement(order: Order, table: MarketTable) -> Placement | None:
     kept = getattr(order, "_placement", None)  # an unpickled order has none
     if kept is None:
         return None
-    placement, market, pair, is_isolated = kept
-    same = placement.table is table and market.clob_pair is pair and market.is_isolated == is_isolated
-    return placement if same else None
+    placement, market, pair, is_isolated, known = kept
+    if placement.table is not table:
+        return None
+    now = market._known
+    if now is not known:  # set anew, if only with another price
+        if market.clob_pair is not pair or market.is_isolated != is_isolated:
+            return None
+        object.__setattr__(order, "_placement", (placement, market, pair, is_isolated, now))
+    made: Placement = placement
+    return made
 
 
 def placement_of(order: Order, market: Market) -> Placement | None:
@@ -263,7 +270,8 @@ def placement_of(order: Order, market: Market) -> Placement | None:
         )
     except OverflowError:
         return None
-    object.__setattr__(order, "_placement", (made, market, market.clob_pair, market.is_isolated))
+    kept = (made, market, market.clob_pair, market.is_isolated, market._known)
+    object.__setattr__(order, "_placement", kept)
     return made
 
 

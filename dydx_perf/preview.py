@@ -197,10 +197,12 @@ class OrderPreview(Preview):
     @property
     def passes(self) -> bool:
         """Whether the chain takes the order by every check that applies to it."""
-        decision = getattr(self, "_moment", None)
-        if decision is not None:
-            made: bool = decision.passes
-            return made
+        try:
+            decision: OrderDecision = self._moment
+        except AttributeError:  # answered by plain integers
+            pass
+        else:
+            return decision.passes
         verdicts = [verdict for verdict in (self.entering_book, self.matching) if verdict is not None]
         return self.refusal is None and all(verdict.passes for verdict in verdicts)
 

@@ -517,6 +517,8 @@ class Subaccount(Account):
         fee_tier, open_stateful_orders, counterparty_quantums, block
             See `dydx_perf.preview.PreviewOptions`.
         """
+        if not options:  # as most ask: without a dictionary made twice
+            return _preview_door()(self, what)
         return _preview_door()(self, what, **options)
 
     def max_order(

@@ -13,13 +13,13 @@ from dydx_perf.ext.fixed cimport add, i128, mul_ppm_ceil_signed, sub, to_signed,
 from dydx_perf.ext.margin cimport (
     TRANSITION_NEWLY_UNDERCOLLATERALIZED,
     TRANSITION_SUCCESS,
-    add_position_risk_wide,
+    add_positions_risk,
     is_initial_collateralized,
     scaled_initial_margin_floor,
     state_transition,
     transition_t,
 )
-from dydx_perf.ext.structs cimport STATUS_OK, STATUS_OUT_OF_RANGE, market_t, risk_t, status_t
+from dydx_perf.ext.structs cimport STATUS_OK, STATUS_OUT_OF_RANGE, market_t, position_t, risk_t, status_t
 
 cdef enum verdict_t:
     VERDICT_SUCCESS = 0
@@ -102,6 +102,20 @@ cdef inline status_t move_risk(
     return STATUS_OK
 
 
+cdef inline status_t risk_of_size(
+    const market_t *market, int64_t quantums, uint32_t custom_imf_ppm, risk_t *out
+) noexcept nogil:
+    """Risk of one settled position, on the path that holds it."""
+    cdef position_t position
+    position.quantums = quantums
+    position.funding_index = 0
+    position.quote_balance = 0
+    position.market = 0
+    position.custom_imf_ppm = custom_imf_ppm
+    out.nc = out.imr = out.mmr = 0
+    return add_positions_risk(market, &position, 1, out)
+
+
 cdef inline status_t decide_fill(
     const market_t *market,
     const risk_t *risk,
@@ -116,29 +130,32 @@ cdef inline status_t decide_fill(
     balance move, so what the others add stays in it. Out of range also where open interest would fall below
     zero: that refusal is plain integers' to tell.
     """
-    cdef market_t changed = market[0]
+    cdef market_t changed
+    cdef const market_t *then = market
     cdef risk_t own
     cdef risk_t current
     cdef risk_t new
     cdef i128 after = <i128>held + out.fill.base_delta
     cdef i128 open_interest = <i128>market.open_interest + out.open_interest_delta
     cdef transition_t word
-    own.nc = own.imr = own.mmr = 0
-    current.nc = current.imr = current.mmr = 0
-    new.nc = new.imr = new.mmr = 0
     if not market.in_range or after != <int64_t>after:
         return STATUS_OUT_OF_RANGE
     if open_interest != <int64_t>open_interest or open_interest < 0:
         return STATUS_OUT_OF_RANGE
-    if add_position_risk_wide(market, held, custom_imf_ppm, &own) != STATUS_OK:
+    if risk_of_size(market, held, custom_imf_ppm, &own) != STATUS_OK:
         return STATUS_OUT_OF_RANGE
+    current = own
     if out.open_interest_delta != 0:
+        changed = market[0]
+        then = &changed
         changed.open_interest = <int64_t>open_interest
         if scaled_initial_margin_floor(&changed, &changed.scaled_initial_margin_ppm) != STATUS_OK:
             return STATUS_OUT_OF_RANGE
-    if add_position_risk_wide(&changed, held, custom_imf_ppm, &current) != STATUS_OK:
-        return STATUS_OUT_OF_RANGE
-    if add_position_risk_wide(&changed, <int64_t>after, custom_imf_ppm, &new) != STATUS_OK:
+        if changed.scaled_initial_margin_ppm != market.scaled_initial_margin_ppm and risk_of_size(
+            &changed, held, custom_imf_ppm, &current
+        ) != STATUS_OK:
+            return STATUS_OUT_OF_RANGE
+    if risk_of_size(then, <int64_t>after, custom_imf_ppm, &new) != STATUS_OK:
         return STATUS_OUT_OF_RANGE
     if move_risk(risk, &own, &current, 0, &out.before) != STATUS_OK:
         return STATUS_OUT_OF_RANGE
