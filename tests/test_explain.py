@@ -378,6 +378,33 @@ def test_without_a_margin_there_is_no_liquidation() -> None:
     assert "grid" not in codes
 
 
+def test_a_margin_may_begin_at_the_second_price() -> None:
+    """At 1 the short is worth nothing whole and has no margin; at 2 it is liquidatable."""
+    account = one(usdc=-1, quantums=-6 * 10**9, atomic_resolution=-10, exponent=-6)
+    price = account.explain().liquidation_prices["M0-USD"]
+    assert isinstance(price.chain, OraclePrice)
+    assert price.chain.integer == 2
+    assert "no_margin" in [part.code for part in price.chain_less_real]
+
+
+@pytest.mark.parametrize("power", [-2, -1, 0, 1])
+def test_open_interest_scales_at_any_power_of_ten(power: int) -> None:
+    """Its value is 750 USDC between caps of 500 and 1,000, however coarse or fine a base quantum is."""
+    account = one(
+        quantums=1,
+        atomic_resolution=power - 6,
+        exponent=0,
+        price=30,
+        open_interest=int(25_000_000 * Decimal(10) ** -power),
+        open_interest_lower_cap=500_000_000,
+        open_interest_upper_cap=1_000_000_000,
+    )
+    term = accounted(account)["initial margin"]
+    assert account.chain["M0-USD"].scaled_initial_margin_ppm == 510_000
+    assert term.webapp == term.indexer * 51 / 2
+    assert [part.code for part in term.webapp_less_indexer] == ["webapp_scaling"]
+
+
 def test_an_explanation_is_of_its_moment() -> None:
     account = one()
     before = account.explain()

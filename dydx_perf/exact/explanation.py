@@ -129,8 +129,7 @@ def kept(*parts: PartRow) -> tuple[PartRow, ...]:
 
 def account_decimals(held: Sequence[HeldRow]) -> int:
     """Decimals of a USDC amount with which nothing about these positions is rounded."""
-    finest = min([row[1][1] for row in held], default=0)
-    return max(QUOTE_DECIMALS, -finest) + WEBAPP_FRACTION_DECIMALS
+    return max([QUOTE_DECIMALS, *[-row.market.power for row in held]]) + WEBAPP_FRACTION_DECIMALS
 
 
 def effective_fraction(perpetual: Perpetual) -> int:
@@ -140,16 +139,11 @@ def effective_fraction(perpetual: Perpetual) -> int:
     if span == 0:
         return base * ONE_20
     power = perpetual.atomic_resolution + perpetual.exponent + QUOTE_DECIMALS
-    above, unit = perpetual.open_interest * perpetual.price, 1  # quote quantums = above / unit
-    if power >= 0:
-        above *= POW10[power]
-    else:
-        unit = POW10[-power]
-    if span > 0 and above <= lower * unit:  # the quotient would not be above zero
-        return base * ONE_20
+    # quote quantums = above / unit
+    above = perpetual.open_interest * perpetual.price * POW10[max(power, 0)]
+    unit = POW10[max(-power, 0)]
     scale = div_half_away((above - lower * unit) * ONE_20, span * unit)
-    raised = base * ONE_20 + (scale * (ONE_MILLION - base) if scale > 0 else 0)
-    return min(raised, ONE_26)
+    return min(base * ONE_20 + max(scale, 0) * (ONE_MILLION - base), ONE_26)
 
 
 def chosen_fraction(custom_imf_ppm: int) -> int:
@@ -212,7 +206,7 @@ def position_terms(
     # In 10**-decimals, so that a margin fraction of as many decimals as the suffix says multiplies it whole.
     signed_26 = product * POW10[decimals - WEBAPP_FRACTION_DECIMALS + power]
     value, chain_value = signed_26 * ONE_26, notional * quantum
-    value_26, whole = (signed_26, notional) if product >= 0 else (-signed_26, -notional)
+    value_26, whole = abs(signed_26), abs(notional)
     value_6, value_12 = value_26 * ONE_20, value_26 * ONE_14
     lost_value = value - chain_value
     value_parts = (("notional_trunc", ticker, lost_value),) if lost_value else ()
