@@ -39,6 +39,18 @@ def scan(arguments: Sequence[str]) -> int:
     return run(arguments)
 
 
+def stress(arguments: Sequence[str]) -> int:
+    """Say what price moves, margins and funding would do to the accounts of a file."""
+    try:
+        from dydx_perf.stress_verb import stress as run
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("dydx_perf."):
+            raise
+        print("dydx-perf stress needs the compiled kernels; this build has none", file=sys.stderr)
+        return 2
+    return run(arguments)
+
+
 def serve(arguments: Sequence[str]) -> int:
     """Watch accounts, and answer over HTTP what their risk is."""
     return service("serve", arguments)
@@ -76,7 +88,7 @@ def service(verb: str, arguments: Sequence[str]) -> int:
 
 
 VERBS: dict[str, Verb] = {
-    verb.__name__: verb for verb in (explain, record, replay, scan, serve, show, verify, watch)
+    verb.__name__: verb for verb in (explain, record, replay, scan, serve, show, stress, verify, watch)
 }
 
 

@@ -145,6 +145,7 @@ def parser_of(verb: str, function: Callable[[Sequence[str]], int]) -> argparse.A
     statuses = {
         "explain": "Exit status: 0; 1 if a difference is not accounted for; 2 if the input is wrong.",
         "scan": "Exit status: 0; 1 if an account is liquidatable; 2 if the input is wrong.",
+        "stress": "Exit status: 0; 1 if an account is liquidatable in a scenario; 2 if the input is wrong.",
     }
     parser = argparse.ArgumentParser(
         prog=f"dydx-perf {verb}",

@@ -44,6 +44,7 @@ LINES = [
     {"recorded", "verify", "show_book"},
     {"account_files"},
     {"show", "offline"},
+    {"stress_verb"},
     {"service"},
     {"__main__"},
 ]

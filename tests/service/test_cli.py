@@ -16,7 +16,7 @@ from dydx_perf.recording import RecordingReader
 from dydx_perf.service.playback import Playback
 from dydx_perf.service.replay import serve
 
-VERBS = ("explain", "record", "replay", "scan", "serve", "show", "verify", "watch")
+VERBS = ("explain", "record", "replay", "scan", "serve", "show", "stress", "verify", "watch")
 
 
 async def test_help_lists_every_verb() -> None:
