@@ -83,10 +83,19 @@ sanitize: .venv-sanitize/.installed  ## the tests on kernels built with the addr
 	  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	  .venv-sanitize/bin/python -P -m pytest --capture=sys --ignore=tests/packaging $(ARGS)
 
+# Once guided by the coverage of Python code; then with kernels that have both sanitizers and tell the fuzzer where
+# they are, guided by the coverage of the C that reads foreign bytes.
+FUZZ = LD_PRELOAD="$$(.venv-fuzz/bin/python -c '$(RUNTIME)')" PYTHONMALLOC=malloc \
+  ASAN_OPTIONS=detect_leaks=0:quarantine_size_mb=16:halt_on_error=1:allocator_may_return_null=1:handle_segv=0 \
+  UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 .venv-fuzz/bin/python -P
+FOR = -max_total_time=60 -max_len=4096 -artifact_prefix=build/fuzz/ $(ARGS)
+
 .PHONY: fuzz
-fuzz: $(VENV)/.installed $(VENV)/.with-test $(VENV)/.with-fuzz  ## the parsers of frames, by coverage, for a minute (ARGS="-max_total_time=600")
-	mkdir -p build/fuzz/frames
-	$(PY) tests/fuzz/fuzz_frame.py -max_total_time=60 -max_len=4096 $(ARGS) build/fuzz/frames tests/data/corpus/frames
+fuzz: $(VENV)/.installed $(VENV)/.with-test $(VENV)/.with-fuzz .venv-fuzz/.installed  ## the parsers of frames and of a node's messages, three minutes (ARGS="-max_total_time=600": each)
+	mkdir -p build/fuzz/frames build/fuzz/stream
+	$(PY) tests/fuzz/fuzz_frame.py $(FOR) build/fuzz/frames tests/data/corpus/frames
+	$(FUZZ) tests/fuzz/fuzz_frame.py $(FOR) build/fuzz/frames tests/data/corpus/frames
+	$(FUZZ) tests/fuzz/fuzz_stream.py $(FOR) build/fuzz/stream tests/data/corpus/stream
 
 .PHONY: coverage
 coverage: .venv-trace/.installed  ## which lines the tests reach, kernels included (a traced build)
@@ -100,7 +109,7 @@ wheel: $(VENV)/.with-dist  ## the sdist, and from it the wheel, in dist/
 
 .PHONY: clean
 clean:  ## all that the verbs made
-	rm -rf $(VENV) .venv-sanitize .venv-trace .coverage build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .venv-sanitize .venv-fuzz .venv-trace .coverage build dist docs/_build *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	rm -f dydx_perf/ext/*.pxd dydx_perf/ext/*.h dydx_perf/ext/*.so ext/*.c
 	find dydx_perf ext tests bench docs -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
 
@@ -147,9 +156,11 @@ endef
 .venv-%/.made: PY = .venv-$*/bin/python -P
 .venv-%/.made: pyproject.toml
 	$(call make_venv,.venv-$*/bin/python,p["build-system"]["requires"] + p["project"]["dependencies"] \
-	  + $(call extra,test) + $(call extra,coverage))
+	  + $(call extra,test) + $(call extra,coverage) + $(call extra,grpc) $(MORE))
 
-.venv-sanitize/.installed: export DYDX_PERF_SANITIZE := address,undefined
+.venv-fuzz/.made: MORE = + $(call extra,fuzz)
+.venv-fuzz/.installed: export DYDX_PERF_FUZZ := 1
+.venv-fuzz/.installed .venv-sanitize/.installed: export DYDX_PERF_SANITIZE := address,undefined
 .venv-trace/.installed: export DYDX_PERF_TRACE := 1
 .venv-%/.installed: export DYDX_PERF_PURE := 0
 .venv-%/.installed: .venv-%/.made build/sources.txt setup.py README.md $(SOURCES)

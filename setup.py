@@ -4,6 +4,7 @@ Switches, by environment variable:
 
 DYDX_PERF_PURE      1: no extension at all; 0: fail rather than fall back; unset: compile where it can be done
 DYDX_PERF_SANITIZE  sanitizers of gcc or clang, for example ``address,undefined``
+DYDX_PERF_FUZZ      1: kernels that read foreign bytes tell a fuzzer where they are (tests/fuzz/counters.c)
 DYDX_PERF_TRACE     1: line events in the kernels, so that coverage sees .pyx files
 DYDX_PERF_ANNOTATE  1: an HTML page per module that shows where Cython touches Python
 DYDX_PERF_WERROR    1: warnings of Cython and of the C compiler are errors
@@ -24,15 +25,22 @@ FACE = Path("dydx_perf/ext")  # the import path of the compiled modules
 
 PURE = os.environ.get("DYDX_PERF_PURE", "")
 SANITIZE = os.environ.get("DYDX_PERF_SANITIZE", "")
+FUZZ = os.environ.get("DYDX_PERF_FUZZ") == "1"
 TRACE = os.environ.get("DYDX_PERF_TRACE") == "1"
 ANNOTATE = os.environ.get("DYDX_PERF_ANNOTATE") == "1"
 WERROR = os.environ.get("DYDX_PERF_WERROR") == "1"
 FORCE = os.environ.get("DYDX_PERF_FORCE") == "1"
 
+# What a fuzzer is to be guided through. gcc's hooks, which clang's fuzzer does not have: the shim has them.
+READERS = {"frame", "stream", "node_feed"} if FUZZ else set()
+GUIDED = ["-fsanitize-coverage=trace-pc,trace-cmp"]
+
 SHARED = "dydx_perf.ext._cython_shared"
 
 # Each kind of build keeps its own C files and binaries: Cython and setuptools compare times, not switches.
-VARIANT = "sanitize" if SANITIZE else "trace" if TRACE else "pure" if PURE == "1" else "release"
+VARIANT = (
+    "fuzz" if FUZZ else "sanitize" if SANITIZE else "trace" if TRACE else "pure" if PURE == "1" else "release"
+)
 BUILD = Path("build") / VARIANT
 
 # What the kernels need of a compiler: 128-bit integers, and overflow checks that link (clang without its own
@@ -121,11 +129,11 @@ def kernel_extensions() -> list[Extension]:
         [
             Extension(
                 name,
-                [source],
+                [source, *["tests/fuzz/counters.c"] * (name.rpartition(".")[2] in READERS)],
                 include_dirs=[".", str(FACE)],
                 depends=[*headers, "setup.py"],
                 define_macros=macros,
-                extra_compile_args=compile_args,
+                extra_compile_args=compile_args + GUIDED * (name.rpartition(".")[2] in READERS),
                 extra_link_args=link_args,
             )
             for name, source in sources.items()

@@ -22,6 +22,27 @@ cdef extern from "dydx_perf/ext/protobuf.h" nogil:
 
 
 cdef extern from "dydx_perf/ext/stream.h" nogil:
+    enum:
+        RECORD_NOTHING
+        RECORD_PLACE "ORDER_PLACE"
+        RECORD_REMOVE "ORDER_REMOVE"
+        RECORD_UPDATE "ORDER_UPDATE"
+        RECORD_REPLACE "ORDER_REPLACE"
+        RECORD_MATCH "MATCH"
+        RECORD_FILL "FILL"
+        RECORD_STATE "ORDER_STATE"
+        RECORD_TAKER "TAKER"
+        RECORD_SUBACCOUNT "SUBACCOUNT"
+        RECORD_POSITION "POSITION"
+        RECORD_ASSET "ASSET"
+        RECORD_PRICE "PRICE"
+        TRIED_LIQUIDATION "MATCH_LIQUIDATION"
+        UPDATE_ORDER_BOOK
+        UPDATE_FILL
+        UPDATE_TAKER
+        UPDATE_SUBACCOUNT
+        UPDATE_PRICE
+
     ctypedef struct stream_key_t:
         uint32_t owner_at, owner_length
         uint32_t number

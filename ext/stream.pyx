@@ -14,22 +14,6 @@ from libc.string cimport memset
 
 from dydx_perf.errors import CapacityError, FrameError, InputError
 
-cdef extern from "dydx_perf/ext/stream.h" nogil:
-    enum:
-        RECORD_PLACE "ORDER_PLACE"
-        RECORD_REMOVE "ORDER_REMOVE"
-        RECORD_UPDATE "ORDER_UPDATE"
-        RECORD_REPLACE "ORDER_REPLACE"
-        RECORD_MATCH "MATCH"
-        RECORD_FILL "FILL"
-        RECORD_STATE "ORDER_STATE"
-        RECORD_TAKER "TAKER"
-        RECORD_SUBACCOUNT "SUBACCOUNT"
-        RECORD_POSITION "POSITION"
-        RECORD_ASSET "ASSET"
-        RECORD_PRICE "PRICE"
-
-
 cdef extern from "dydx_perf/ext/subaccount_page.h" nogil:
     ctypedef struct page_integer_t:
         int64_t value

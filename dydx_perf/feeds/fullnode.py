@@ -48,6 +48,7 @@ from dydx_perf.feeds.events import (
 )
 from dydx_perf.feeds.node import OTHER_MARKET, Applied, NodePicture
 from dydx_perf.feeds.node_fills import NodeFills
+from dydx_perf.feeds.node_path import NodePath
 from dydx_perf.feeds.node_stream import (
     NodeDeadlines,
     StreamSubscription,
@@ -117,6 +118,8 @@ class FullNodeSession:
             for ticker in subscription.order_books
         }
         self._fills = NodeFills(into.chain, self._accounts, set(self._books), every_liquidation)
+        self._hot = NodePath(into, self._scanner, self._accounts, self._books, self._tickers)
+        self._receive = self._hot.receive
         self._out: list[Event] = []
         self._now = -math.inf
         self._phase: Literal["closed", "waiting", "live"] = "closed"
@@ -201,6 +204,9 @@ class FullNodeSession:
         What a message changes of the book, prices and accounts, is one change: its edges, and what observers
         see, are those of the state after the block.
         """
+        events = self._receive(message, now)
+        if events is not None:
+            return events
         self._clock(now)
         if self._phase == "closed":
             return self._take()
@@ -243,6 +249,7 @@ class FullNodeSession:
     @property
     def next_deadline(self) -> float | None:
         """When `tick` is to be called if nothing came before; None: never, as long as nothing comes."""
+        self._sync()
         if self._out or self._writer.has_error:
             return self._now
         if self._phase == "closed":
@@ -314,7 +321,7 @@ class FullNodeSession:
         if prices or len(plan):
             steps = block_steps(self._book.chain, price_integers=prices, height=self._height or 0)
             self._writer.write(lambda: self._book._change_together(steps, plan))
-        if any(body == SUBACCOUNT_UPDATE for _, _, body, *_ in updates):
+        if len(plan):
             self._note_pools()
 
     def _is_in_order(self, updates: Sequence[Update]) -> bool:
@@ -367,13 +374,12 @@ class FullNodeSession:
         subject = market_subject(ticker)
         if shift >= 0 and integer * 10**shift < 2**64:
             prices[ticker] = integer * 10**shift
-            self.doubts.lift(subject, "no_price")
         elif shift < 0 and integer % 10**-shift == 0:
             prices[ticker] = integer // 10**-shift
-            self.doubts.lift(subject, "no_price")
         else:  # finer than the book's own units: its price there is not today's
             prices.pop(ticker, None)
-            self.doubts.raise_(subject, "no_price")
+        self.doubts.set(subject, "no_price", ticker not in prices)
+        self._hot.withhold(ticker, ticker not in prices)
 
     def _note_price(self, ticker: str, height: int) -> None:
         self._price_heights[ticker] = height
@@ -420,6 +426,7 @@ class FullNodeSession:
         for ticker, reason in applied.refused.items():
             if reason != OTHER_MARKET and ticker not in self._priced:
                 self.doubts.raise_(market_subject(ticker), "no_price")
+                self._hot.withhold(ticker, True)
         for ticker, changes in applied.changes.items():
             if self._told.get(ticker) == changes:
                 continue  # of what the book cannot have: it was pointed out
@@ -455,11 +462,13 @@ class FullNodeSession:
     @property
     def height(self) -> int | None:
         """The newest block that the chain has decided and the stream has told of."""
+        self._sync()
         return self._height
 
     @property
     def accounts(self) -> list[StreamedAccount]:
         """Watched accounts."""
+        self._sync()
         return list(self._accounts.values())
 
     def order_book(self, ticker: str) -> OrderQueueBook | None:
@@ -468,8 +477,11 @@ class FullNodeSession:
 
     def risk(self, address: str, number: int, now: float) -> WatchedRisk:
         """Return the risk of an account with all that says how good it is."""
+        until = self._hot.deadline
         self._clock(now)
         self._watch(now)
+        if not (self._out or self._writer.has_error or self.doubts.is_changed):
+            self._hot.reopen(until)  # nothing came of it
         name = address, number
         account = self._accounts.get(name)
         own = [account_subject(name), FEED, CHAIN]
@@ -507,6 +519,7 @@ class FullNodeSession:
 
     def _is_current(self, tickers: Iterable[str]) -> bool:
         """Whether the funding indices are of the block of the prices: then all of a risk is of one height."""
+        self._sync()
         return all(self._price_heights.get(ticker, -1) <= self._picture_height for ticker in tickers)
 
     def _bound(self, account: StreamedAccount, holds: bool) -> Bound:
@@ -522,11 +535,31 @@ class FullNodeSession:
     # -- inside
 
     def _clock(self, now: float) -> None:
+        """Take the time of a call, and what went the short way before it, which is closed until `_take`."""
+        self._sync()
+        self._hot.close()
         if not (is_time(now) and now >= self._now):
             raise InputError(
                 "now", now, f"seconds of a clock that never goes back; the last were {self._now}"
             )
         self._now = now
+
+    def _sync(self) -> None:
+        """Take over what went the short way."""
+        if self._hot.is_ahead:
+            feed = self._hot.feed
+            self._out += self._hot.sync(self._price_heights)
+            self._now = self._heard_at = feed.heard_at
+            if self._height is None or feed.height > self._height:
+                self._height, self._block_at = feed.height, feed.block_at
+
+    def _open(self) -> None:
+        """Let messages go the short way, unless something is to be told, or would change by any message."""
+        is_steady = not (self._out or self._writer.has_error or self.doubts.is_changed)
+        if self._phase == "live" and is_steady and not self.doubts.holds(CHAIN, "halted_chain"):
+            deadline = self.next_deadline
+            assert deadline is not None
+            self._hot.open(self._now, deadline, self._height, self._pools.steady_until())
 
     def _watch(self, now: float) -> None:
         """Do what time decides: notices that end, the halted chain, and questions."""
@@ -555,6 +588,7 @@ class FullNodeSession:
         if error is not None:
             self._out = found
             raise error
+        self._open()
         return found
 
 

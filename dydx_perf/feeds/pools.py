@@ -54,6 +54,15 @@ class Pools:
             is_blocked = height is not None and gate.is_blocked(height)
             self._doubts.set(subject, "withdrawals_blocked", is_blocked)
 
+    def steady_until(self) -> int | None:
+        """Return the block up to which `watch` finds nothing new, None: any."""
+        ends = [
+            gate.withdrawals_and_transfers_unblocked_at_block - 1
+            for subject, gate in self.gates.items()
+            if self._doubts.holds(subject, "withdrawals_blocked")
+        ]
+        return min(ends, default=None)
+
     def pool_of(self, tickers: Iterable[str]) -> str:
         """Return the subject of the collateral pool of an account that holds these."""
         for ticker in tickers:

@@ -25,6 +25,8 @@ from dydx_perf.observers import Name
 __all__ = ["StreamedAccount", "StreamedAccounts"]
 
 USDC = 0
+#: doubts under which the book may not have what the stream says of an account
+STATES = {"no_snapshot", "unknown_sign", "unknown_market", "over_capacity", "not_reconciled"}
 
 
 @dataclass(slots=True, eq=False)
@@ -67,7 +69,14 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
     names : iterable of (address, number)
     book, doubts
         Of the session.
+
+    Attributes
+    ----------
+    wants_all : bool
+        Whether it is to be told of accounts that are not here, too.
     """
+
+    wants_all = False
 
     def __init__(self, names: Iterable[Name], book: Book, doubts: Doubts) -> None:
         self._held = {name: StreamedAccount(name) for name in names}
@@ -76,6 +85,7 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
         self._whole: dict[Name, tuple[int, dict[int, int], int]] = {}  # balance, sizes, height; to be written
         self._connection = 0
         self._asked: dict[Name, None] = {}
+        self._touched = dict.fromkeys(self._held)  # those of which `plain_since` may be another than before
         self._needs_markets = False
         self._ask_at: float | None = None
 
@@ -91,15 +101,41 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
     def begin(self) -> None:
         """Begin with a new connection: nothing is known of what happened in between."""
         self._connection += 1
+        self._touched = dict.fromkeys(self._held)
         for account in self._held.values():
             self._doubts.raise_(account_subject(account.name), "no_snapshot")
+
+    # -- what is taken elsewhere
+
+    def take_touched(self) -> list[Name]:
+        """Accounts of which `plain_since` may have changed since the last call."""
+        names, self._touched = list(self._touched), {}
+        return names
+
+    def plain_since(self, name: Name) -> int | None:
+        """Block of the newest answer of a node; None: something of the account is in doubt."""
+        account = self._held[name]
+        held = self._doubts.of([account_subject(name)])
+        if account.sign is None or account.said_on != self._connection or not STATES.isdisjoint(held):
+            return None
+        return account.chain_height
+
+    def took(self, name: Name, height: int, now: float) -> None:
+        """Take note that sizes of positions changed, and are in the book; no balance needed a new sign."""
+        account = self._held[name]
+        chain, rows = self._book.chain, held_rows(self._book, name)
+        account.quantums = {chain[ticker].perpetual_id: size for ticker, (size, _) in rows.items() if size}
+        account.usdc = abs(held_usdc(self._book, name))
+        if account.usdc == 0:
+            account.sign = 1
+        account.height, account.confirmed_at = max(account.height, height), now
 
     # -- questions
 
     def ask(self, account: StreamedAccount, code: str, now: float) -> None:
         """Put an account under a doubt that a node's answer lifts."""
         self._doubts.raise_(account_subject(account.name), code)
-        self._asked[account.name] = None
+        self._asked[account.name] = self._touched[account.name] = None
         self._needs_markets = self._needs_markets or code == "unknown_market"
         self._ask_at = now if self._ask_at is None else min(self._ask_at, now)
 
@@ -133,6 +169,7 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
         if account is None:
             return []
         subject = account_subject(account.name)
+        self._touched[account.name] = None
         is_settled = account.sign is not None and height <= account.chain_height
         is_known = account.sign is not None and account.said_on == self._connection
         events: list[Event] = []
@@ -185,6 +222,7 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
         self._whole = {}
         for name, (usdc, held, height) in whole.items():
             account, subject = self._held[name], account_subject(name)
+            self._touched[name] = None
             try:
                 sizes = {chain[market].ticker: size for market, size in held.items()}
                 plan_account(self._book, plan, name, usdc, sizes, height)
@@ -211,6 +249,7 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
         now : float
         """
         account, subject = self._held[name], account_subject(name)
+        self._touched[name] = None
         chain, rows = self._book.chain, held_rows(self._book, name)
         sizes = {chain[ticker].perpetual_id: size for ticker, (size, _) in rows.items() if size}
         usdc = held_usdc(self._book, name)
@@ -230,6 +269,7 @@ class StreamedAccounts(Mapping[Name, StreamedAccount]):
 
     def refused(self, name: Name, error: Exception, now: float) -> None:
         """Take note that a node's account could not go into the book."""
+        self._touched[name] = None
         if isinstance(error, UnknownMarketError):
             self.ask(self._held[name], "unknown_market", now)
         else:

@@ -42,6 +42,8 @@ class ToldAccounts(StreamedAccounts):
         Block of this connection's first snapshot; None: it has not come.
     """
 
+    wants_all = True
+
     def __init__(self, whole: WholeChain, book: Book, doubts: Doubts) -> None:
         super().__init__((), book, doubts)
         self._every = whole
@@ -102,6 +104,7 @@ class WholeChainSession(FullNodeSession):
 
     def age(self, now: float) -> float:
         """Seconds since its newest block came."""
+        self._sync()
         return now - self._block_at
 
     def contradicted(self, now: float) -> list[Event]:

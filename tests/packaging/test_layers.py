@@ -57,7 +57,7 @@ FEEDS = [
     {"bounds", "connection", "live_proof", "node_queries", "node_stream", "orders", "rest_walk", "trades"},
     {"accounts", "levels", "node_fills", "node_messages"},
     {"markets", "node", "reconcile", "streamed_accounts"},
-    {"pools"},
+    {"node_path", "pools"},
     {"fullnode", "node_answers", "whole_chain"},
     {"channels", "whole_chain_stream"},
     {"hot_path"},
@@ -121,6 +121,7 @@ KERNELS = {
     "order_queue": BASE,
     "feed_lines": BASE | {"account", "account_store", "frame", "depth"},
     "hot_feed": BASE | {"account", "account_store", "crossings", "frame", "depth", "feed_lines"},
+    "node_feed": BASE | {"account", "account_store", "crossings", "order_queue", "stream"},
     "columns": BASE | {"settle", "funding", "pnl"},
 }
 
