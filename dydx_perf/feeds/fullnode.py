@@ -25,9 +25,6 @@ from dydx_perf.exact.versions import is_verified_version
 from dydx_perf.ext.stream import (
     ORDER_BOOK,
     ORDER_FILL,
-    ORDER_PLACE,
-    ORDER_REMOVE,
-    ORDER_UPDATE,
     PRICE_UPDATE,
     SUBACCOUNT_UPDATE,
     TAKER_ORDER,
@@ -47,7 +44,7 @@ from dydx_perf.feeds.events import (
     Subscribed,
 )
 from dydx_perf.feeds.node import OTHER_MARKET, Applied, NodePicture
-from dydx_perf.feeds.node_fills import NodeFills
+from dydx_perf.feeds.node_fills import NodeFills, apply_order
 from dydx_perf.feeds.node_path import NodePath
 from dydx_perf.feeds.node_stream import (
     NodeDeadlines,
@@ -590,16 +587,3 @@ class FullNodeSession:
             raise error
         self._open()
         return found
-
-
-def apply_order(book: OrderQueueBook, record: tuple[Any, ...]) -> None:
-    """Apply one record of an order book: place, remove, update or replace."""
-    kind, key = record[0], record[1]
-    if kind == ORDER_PLACE:
-        book.queues.place(key, record[2] == 1, record[4], record[3])
-    elif kind == ORDER_REMOVE:
-        book.queues.remove(key)
-    elif kind == ORDER_UPDATE:
-        book.queues.set_filled(key, record[2])
-    else:
-        book.queues.replace(record[10], key, record[2] == 1, record[4], record[3])

@@ -1,4 +1,4 @@
-"""Fills, liquidations and orders that a full node's stream tells of, as events of the accounts watched."""
+"""Fills, liquidations and orders that a full node's stream tells of: in its books, and as events."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dydx_perf.ext.stream import (
     ORDER_REMOVE,
     ORDER_REPLACE,
     ORDER_STATE,
+    ORDER_UPDATE,
 )
 from dydx_perf.feeds.events import (
     Event,
@@ -27,9 +28,10 @@ from dydx_perf.feeds.events import (
 from dydx_perf.feeds.node_stream import order_text
 from dydx_perf.market import Market
 from dydx_perf.observers import Name
+from dydx_perf.orderbook import OrderQueueBook
 from dydx_perf.units import base_quantums_to_size, subticks_to_price, to_decimal
 
-__all__ = ["NodeFills"]
+__all__ = ["NodeFills", "apply_order"]
 
 Record = tuple[Any, ...]
 Key = tuple[str, int, int, int, int]
@@ -170,3 +172,16 @@ class NodeFills:
             if amount and self._is_watched(other):
                 events.append(LiquidationSeen(other[0], other[1], ticker, "offsetting", amount, height))
         return events
+
+
+def apply_order(book: OrderQueueBook, record: tuple[Any, ...]) -> None:
+    """Apply one record of an order book: place, remove, update or replace."""
+    kind, key = record[0], record[1]
+    if kind == ORDER_PLACE:
+        book.queues.place(key, record[2] == 1, record[4], record[3])
+    elif kind == ORDER_REMOVE:
+        book.queues.remove(key)
+    elif kind == ORDER_UPDATE:
+        book.queues.set_filled(key, record[2])
+    else:
+        book.queues.replace(record[10], key, record[2] == 1, record[4], record[3])
