@@ -590,7 +590,7 @@ cdef class NodeFeed:
         cdef position_t positions[MAX_POSITIONS]
         cdef uint32_t slot
         cdef uint32_t count = 0
-        cdef const int64_t zero = 0
+        cdef int64_t zero = 0
         cdef const int64_t *usdc = NULL
         cdef size_t i
         if place == NOBODY:
