@@ -405,6 +405,20 @@ def test_open_interest_scales_at_any_power_of_ten(power: int) -> None:
     assert [part.code for part in term.webapp_less_indexer] == ["webapp_scaling"]
 
 
+def test_a_long_stops_at_the_grid() -> None:
+    """Below its price a long only loses: nothing nearer is without a margin."""
+    price = one(usdc=-(6 * 10**9)).explain().liquidation_prices["M0-USD"]
+    assert isinstance(price.chain, OraclePrice)
+    codes = [part.code for part in price.chain_less_real]
+    assert "grid" in codes
+    assert "no_margin" not in codes
+
+
+def test_a_choice_without_a_size_moves_nothing() -> None:
+    """No part is zero, whatever the fractions are."""
+    accounted(one(quantums=0, chosen=600_000, position={"quote_balance": 5}))
+
+
 def test_an_explanation_is_of_its_moment() -> None:
     account = one()
     before = account.explain()
