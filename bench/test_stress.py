@@ -21,9 +21,11 @@ MOVES = (-0.3, -0.1, -0.02, 0.05, 0.2)
 
 @cache
 def indexed() -> Book:
-    """The accounts of `books`, indexed."""
+    """The accounts of `books`, indexed, their funding paid: most of them are safe."""
     made = Book(chain(), max_subaccounts=ACCOUNTS, max_positions=len(given().account), indexed=True)
-    made.load_columns(given().addresses, given().numbers, given().usdc, **given().columns)
+    index = np.array([market.funding_index for market in made.chain], np.int64)
+    held = {**given().columns, "funding_index": index[given().perpetual_id]}
+    made.load_columns(given().addresses, given().numbers, given().usdc, **held)
     return made
 
 
@@ -36,12 +38,10 @@ def columns() -> tuple[Any, ...]:
     """Collateral of each account; owner, value at the prices of now and margin fraction of each position."""
     markets = list(indexed().chain)
     price = np.array([market.oracle_price.integer for market in markets], np.float64)
-    index = np.array([market.funding_index for market in markets], np.float64)
     margin = np.array([m.initial_margin_ppm * m.maintenance_fraction_ppm for m in markets]) / 1e12
     place, size = given().perpetual_id, given().quantums.astype(np.float64)
     owner = given().account
-    funding = np.bincount(owner, (given().funding_index - index[place]) * size / 1e6, ACCOUNTS)
-    return given().usdc + funding, owner, size * price[place] / 1e9, margin[place]
+    return given().usdc.astype(np.float64), owner, size * price[place] / 1e9, margin[place]
 
 
 def in_floats() -> list[tuple[int, float]]:
