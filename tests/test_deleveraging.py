@@ -121,3 +121,11 @@ def test_wrong_questions_are_refused() -> None:
         deleveraging_cases(book, "NONE-USD")
     with pytest.raises(InputError):
         deleveraging_exposure(book, ("dydx1short", 0), BTC, max_iterated=-1)
+
+
+def test_an_account_at_zero_owes_nothing() -> None:
+    """Liquidatable, and not to be deleveraged."""
+    book = market_book()
+    book.add(Subaccount(book.chain, "dydx1zero", 0, usdc="-20000", positions={BTC: "1"}))
+    assert ("dydx1zero", 0) in book.liquidatable()
+    assert [case.address for case in deleveraging_cases(book, BTC)] == ["dydx1broke"]

@@ -101,3 +101,26 @@ def test_changes_by_handle_are_followed() -> None:
     kept.remove(handle)
     assert kept.results() == stress(model.book, kept.scenarios)
     assert kept.recomputed == 1
+
+
+def test_a_chain_that_moves_within_a_change_is_not_taken_for_followed() -> None:
+    """An observer sets a price: the next results are computed from nothing."""
+    model = walked(3, 30)
+    kept = ScenarioSet(model.book, [random_shock(random.Random(1), model.chain)])
+    kept.results()
+    market = next(iter(model.chain))
+    name = next(iter(model.book))
+
+    def observer(_: Any) -> None:
+        market.set_oracle_price_integer(market.perpetual.price + 1)
+
+    model.book.update(name, usdc="-1", positions={market.ticker: "1"})
+    model.book.watch(name, observer, threshold=(10**9, 1))
+    model.book.watch(name, observer)
+    kept.results()
+    before = market.perpetual.price
+    kept.update(name, usdc="-1000000000000")
+    assert market.perpetual.price > before
+    assert kept.adjusted == 0
+    model.book.catch_up()
+    assert kept.results() == stress(model.book, kept.scenarios)
