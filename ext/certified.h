@@ -75,17 +75,19 @@ static inline int64_t certified_round(double part)
     return sum.bits - rounder.bits;
 }
 
+/* The lowest of some lanes; of none it means nothing. */
+static inline unsigned certified_lane(unsigned lanes) { return (unsigned)__builtin_ctz(lanes); }
+
+/* Whether a slice has to be looked at. Written in any case: in a crash no branch would be guessed right. */
 static inline size_t certified_note(
     const certified_columns_t *c, uint32_t octet, unsigned low, unsigned below, certified_t *found)
 {
     unsigned sure = below & c->solid[octet] & ~(unsigned)c->large[octet];
     unsigned doubtful = (low & ~sure) | c->large[octet];
-    if (((sure ^ c->flagged[octet]) | doubtful) == 0)
-        return 0;
     found->octet = octet;
     found->liquidatable = (uint8_t)sure;
     found->doubtful = (uint8_t)doubtful;
-    return 1;
+    return ((sure ^ c->flagged[octet]) | doubtful) != 0;
 }
 
 static inline size_t certified_scan_plain(

@@ -22,7 +22,10 @@ cdef struct figures_t:
 
 cdef class CrossingSource:
     cdef void *open_crossings       # Crossings whose figures and names are still read here; NULL
+    cdef edge_t *spare              # room that crossings gave back, for those of the next call; NULL
+    cdef Py_ssize_t spare_room      # edges
 
+    cdef void keep_spare(self, edge_t *room, Py_ssize_t edges) noexcept
     cdef tuple name_at(self, uint32_t slot)                                # (address, number)
     cdef bint read_figures(self, uint32_t slot, figures_t *out) noexcept   # False: only plain integers tell
     cdef object copied_names(self, const edge_t *edges, Py_ssize_t count)  # by place

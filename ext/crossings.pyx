@@ -25,6 +25,7 @@ from dydx_perf.ext.crossing cimport Crossing
 cdef enum:
     FIRST_ROOM = 8        # edges
     SIEVE_BITS = 16       # of the accounts that are looked for
+    MOST_SPARE = 1 << 17  # edges: 4 MB are kept for the next call, more are given back to the system
 
 #: fields of the array `edges`, and where they lie in an edge_t
 FIELDS = {
@@ -36,7 +37,23 @@ FIELDS = {
 
 
 cdef class CrossingSource:
-    """What knows the accounts of a call's edges."""
+    """What knows the accounts of a call's edges, and keeps room for them from call to call.
+
+    Fresh memory comes page by page, each cleared by the system: for tens of thousands of edges that takes longer than
+    to find them.
+    """
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.spare)
+
+    cdef void keep_spare(self, edge_t *room, Py_ssize_t edges) noexcept:
+        """Take over the memory of edges that nobody holds any more."""
+        if edges > MOST_SPARE or edges <= self.spare_room:
+            PyMem_RawFree(room)
+            return
+        PyMem_RawFree(self.spare)
+        self.spare = room
+        self.spare_room = edges
 
     cdef tuple name_at(self, uint32_t slot):
         return None
@@ -67,7 +84,10 @@ cdef class Crossings:
     def __dealloc__(self):
         if self.source is not None and self.source.open_crossings == <void *>self:
             self.source.open_crossings = NULL
-        PyMem_RawFree(self.found)
+        if self.source is not None:
+            self.source.keep_spare(self.found, self.room)
+        else:
+            PyMem_RawFree(self.found)
         PyMem_RawFree(self.figures)
 
     # -- by the store
@@ -76,6 +96,9 @@ cdef class Crossings:
         """Take in one more edge; `made` where its figures are not the source's to read later."""
         cdef Py_ssize_t room
         cdef edge_t *found
+        if self.room == 0 and self.source.spare != NULL:
+            self.found, self.room = self.source.spare, self.source.spare_room
+            self.source.spare, self.source.spare_room = NULL, 0
         if self.length == self.room:
             room = 2 * self.room if self.room else <Py_ssize_t>FIRST_ROOM
             found = <edge_t *>PyMem_RawRealloc(self.found, room * sizeof(edge_t))

@@ -16,10 +16,11 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memmove
 
 from dydx_perf.ext.account cimport NO_ROW, Account
-from dydx_perf.ext.book_rows cimport MAX_GENERATION, NOWHERE
+from dydx_perf.ext.book_rows cimport MAX_GENERATION, NOWHERE, prefetch
 from dydx_perf.ext.fixed cimport add, i128, i128_to_object, mul_i64, object_to_i64, sub
 from dydx_perf.ext.indexed_memory cimport IndexedMemory
 from dydx_perf.ext.indexed_rows cimport (
+    AHEAD,
     EXTENT,
     EXTENT_BITS,
     MAX_COLLATERAL_BITS,
@@ -291,6 +292,7 @@ cdef class IndexedStore(IndexedMemory):
 
     cdef int settle(self) except -1:
         cdef uint32_t done = 0
+        cdef uint32_t slot
         self.catch_up()
         if self.moved:
             advance(&self.b)
@@ -300,14 +302,18 @@ cdef class IndexedStore(IndexedMemory):
         self.time = self.table.time
         try:
             while done < self.b.queued:
+                if done + AHEAD < self.b.queued:
+                    slot = self.b.queue[done + AHEAD]
+                    prefetch(&self.b.s.where[slot])
+                    prefetch(&self.b.generation[slot])
                 self.report(self.b.queue[done])
                 self.b.state[self.b.queue[done]] &= <uint8_t>~STATE_QUEUED
                 done += 1
         finally:  # an account that could not be reported stays in the queue
             self.b.queued -= done
             memmove(self.b.queue, self.b.queue + done, self.b.queued * sizeof(uint32_t))
-        for slot in self.watched:
-            self.report_thresholds(slot)
+        for watched in self.watched:
+            self.report_thresholds(watched)
         return 0
 
     cdef int ask(self) except -1:

@@ -20,7 +20,7 @@ from libc.math cimport fabs
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
-from dydx_perf.ext.book_rows cimport NOWHERE, extent_t
+from dydx_perf.ext.book_rows cimport NOWHERE, extent_t, prefetch
 from dydx_perf.ext.fixed cimport add, i128
 from dydx_perf.ext.margin cimport add_positions_risk, is_liquidatable
 from dydx_perf.ext.settle cimport settlement_ppm
@@ -32,6 +32,7 @@ from dydx_perf.ext.slices cimport (
     MAX_HELD,
     capacity_of,
     certified_columns_t,
+    certified_lane,
     certified_scan_t,
     certified_t,
     position_slot,
@@ -61,6 +62,7 @@ cdef enum:
     EXTENT_BITS = 10
     EXTENT = 1024              # entries
     ENTRY_BLOCK_BITS = 6       # entries of one summary
+    AHEAD = 8                  # steps of a walk before what it needs is asked for
 
 cdef enum account_state_t:
     STATE_USED = 1
@@ -356,14 +358,16 @@ cdef inline bint exact_verdict(indexed_t *b, uint32_t head, bint flagged) noexce
 cdef inline uint8_t decided_lanes(indexed_t *b, const certified_t *found) noexcept nogil:
     """Lanes of a slice that are liquidatable, the doubtful ones by exact integers."""
     cdef uint8_t lanes = found.liquidatable
+    cdef uint32_t left = found.doubtful
     cdef uint32_t lane, head
-    for lane in range(<uint32_t>LANES):
-        if (found.doubtful >> lane) & 1:
-            head = found.octet * LANES + lane
-            if b.s.side[head] == 0:  # an empty lane
-                continue
-            if exact_verdict(b, head, (b.s.flagged[found.octet] >> lane) & 1):
-                lanes |= <uint8_t>(1 << lane)
+    while left:
+        lane = certified_lane(left)
+        left &= left - 1
+        head = found.octet * LANES + lane
+        if b.s.side[head] == 0:  # an empty lane
+            continue
+        if exact_verdict(b, head, (b.s.flagged[found.octet] >> lane) & 1):
+            lanes |= <uint8_t>(1 << lane)
     return lanes
 
 
@@ -372,16 +376,16 @@ cdef inline void take_verdict(indexed_t *b, const certified_t *found) noexcept n
     cdef uint32_t octet = found.octet
     cdef uint8_t lanes = decided_lanes(b, found)
     cdef uint8_t flipped = lanes ^ b.s.flagged[octet]
+    cdef uint32_t left = flipped
+    cdef uint32_t clean = ~<uint32_t>b.s.dirty[octet]
     cdef uint32_t lane
-    if not flipped:
-        return
     b.s.flagged[octet] = lanes
-    for lane in range(<uint32_t>LANES):
-        if (flipped >> lane) & 1:
-            if not (b.s.dirty[octet] >> lane) & 1:
-                b.dirty_rows += 1
-            queue_account(b, b.s.link[octet * LANES + lane])
     b.s.dirty[octet] |= flipped
+    while left:
+        lane = certified_lane(left)
+        left &= left - 1
+        b.dirty_rows += (clean >> lane) & 1
+        queue_account(b, b.s.link[octet * LANES + lane])
 
 
 cdef inline uint32_t slices_in_page(const slices_t *s, uint32_t kind, uint32_t page) noexcept nogil:
@@ -411,5 +415,7 @@ cdef inline void scan_rows(indexed_t *b) noexcept nogil:
             count = b.scan(
                 &columns, page << PAGE_BITS, slices_in_page(&b.s, kind, page), capacity_of(kind), b.found)
             for i in range(count):
+                if i + AHEAD < count:
+                    prefetch(&b.s.link[b.found[i + AHEAD].octet * LANES])
                 take_verdict(b, &b.found[i])
             page = b.s.page_next[page]

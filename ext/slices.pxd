@@ -36,6 +36,7 @@ cdef extern from "dydx_perf/ext/certified.h" nogil:
     const int64_t CERTIFIED_BOUND
     const double CERTIFIED_LIMIT
     const int CERTIFIED_MAX_PATHS
+    unsigned certified_lane(unsigned lanes)
 
     ctypedef struct certified_t:
         uint32_t octet
