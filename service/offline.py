@@ -15,7 +15,7 @@ from dydx_perf.errors import FeedError
 from dydx_perf.ext.crossing import Crossing
 from dydx_perf.feeds.indexer import IndexerSession
 from dydx_perf.feeds.live_proof import LiveProof
-from dydx_perf.feeds.replay import replay
+from dydx_perf.feeds.replay import NODE_HEIGHT, replay
 from dydx_perf.feeds.subscriptions import (
     BlockHeight,
     Markets,
@@ -26,7 +26,6 @@ from dydx_perf.feeds.subscriptions import (
 )
 from dydx_perf.feeds.trust import WatchedRisk
 from dydx_perf.recording import Frame, seconds
-from dydx_perf.service.playback import NODE_HEIGHT
 from dydx_perf.service.proof import proof_of
 from dydx_perf.service.venue import Envelope
 

@@ -15,14 +15,12 @@ from typing import Literal
 import msgspec
 
 from dydx_perf.errors import SnapshotError
+from dydx_perf.feeds.replay import NODE_HEIGHT
 from dydx_perf.feeds.subscriptions import Key, key_of
 from dydx_perf.recording import Frame, RecordingReader
 from dydx_perf.service.venue import Envelope, rest_of
 
-__all__ = ["NODE_HEIGHT", "Item", "Playback"]
-
-#: name of the note before a node's answer: the height that its metadata told
-NODE_HEIGHT = "node height"
+__all__ = ["Item", "Playback"]
 
 Kind = Literal["snapshot", "update", "raw", "close", "rest", "unary", "stream"]
 

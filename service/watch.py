@@ -22,6 +22,7 @@ from dydx_perf.errors import (
     UnknownSubaccountError,
 )
 from dydx_perf.feeds.events import AskNode, BlockSeen, Event, Fetch, Reconnect, Send
+from dydx_perf.feeds.replay import NODE_HEIGHT
 from dydx_perf.feeds.trust import WatchedRisk
 from dydx_perf.recording import Frame, seconds
 from dydx_perf.service import answers
@@ -30,7 +31,6 @@ from dydx_perf.service.chain_feed import ChainFeed, settings_of
 from dydx_perf.service.config import Config
 from dydx_perf.service.connect import Connection, connection
 from dydx_perf.service.metrics import Counts
-from dydx_perf.service.playback import NODE_HEIGHT
 from dydx_perf.service.proof import proof_of, prove
 from dydx_perf.service.recorder import Recorder
 from dydx_perf.service.rest import RestClient, RestStatistics

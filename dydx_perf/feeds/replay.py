@@ -16,7 +16,12 @@ from dydx_perf.errors import FeedError
 from dydx_perf.feeds.events import Event, Fetch
 from dydx_perf.recording import Frame, seconds
 
-__all__ = ["ReplayedSession", "replay"]
+__all__ = ["NODE_HEIGHT", "NODE_PICTURE", "ReplayedSession", "replay"]
+
+#: name of the note before a node's answer: the height that its metadata told
+NODE_HEIGHT = "node height"
+#: name of the note before the answers to one question: how many there are
+NODE_PICTURE = "node picture"
 
 
 class ReplayedSession(Protocol):
@@ -60,8 +65,8 @@ def replay(
     sessions : ReplayedSession, or mapping of connection number to ReplayedSession
         One for all connections, or one for each; frames of other connections are yielded without events.
     picture : callable, optional
-        Given each unary answer of a node, returns what `node_answered` takes once it is complete, before that
-        None. Without it a node's answers are yielded without events.
+        Given each note and each unary answer of a node, returns what `node_answered` takes once it is
+        complete, before that None: `RecordedAnswers`. Without it a node's answers are yielded without events.
     refused : callable
         Given a frame and what the session raised for it, as it did when it was recorded; the replay goes on.
         Without it the error is raised, and the replay ends.
@@ -105,7 +110,7 @@ def _told(
         case "rest":
             fetch = Fetch(frame.name, frame.request.decode())
             return session.fetched(fetch, frame.code or 0, frame.data, now)
-        case "unary" if picture is not None:
+        case "unary" | "note" if picture is not None:
             answer = picture(frame)
             return () if answer is None else session.node_answered(answer, now)
         case _:

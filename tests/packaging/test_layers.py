@@ -57,7 +57,7 @@ FEEDS = [
     {"bounds", "connection", "live_proof", "node_queries", "node_stream", "orders", "rest_walk", "trades"},
     {"accounts", "levels", "node_fills", "node_messages"},
     {"markets", "node", "reconcile", "streamed_accounts"},
-    {"node_path", "pools"},
+    {"node_path", "pools", "recorded_answers"},
     {"fullnode", "node_answers", "whole_chain"},
     {"channels", "whole_chain_stream"},
     {"hot_path"},

@@ -15,10 +15,11 @@ from venue_peers import market, position, settings, snapshot, subaccount, until,
 from dydx_perf.errors import ConnectError, FrameError
 from dydx_perf.feeds.events import AskNode
 from dydx_perf.feeds.node_queries import HEIGHT_KEY, USDC_DENOM, NodeQuery, queries
+from dydx_perf.feeds.replay import NODE_HEIGHT
 from dydx_perf.recording import Frame
 from dydx_perf.service.config import Node
 from dydx_perf.service.node import NodeQueries, node_queries
-from dydx_perf.service.playback import NODE_HEIGHT, Playback
+from dydx_perf.service.playback import Playback
 from dydx_perf.service.replay import serve
 from dydx_perf.service.watch import Watch
 
