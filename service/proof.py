@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from dydx_perf.book import Book
-from dydx_perf.errors import DydxPerfError, UnknownSubaccountError
-from dydx_perf.feeds.live_proof import Case, LiveProof
+from dydx_perf.errors import UnknownSubaccountError
+from dydx_perf.feeds.live_proof import Case, LiveProof, Question
 from dydx_perf.feeds.node import NodePicture
+from dydx_perf.feeds.node_queries import NodeQuery, queries
 from dydx_perf.service.answers import Answer, RiskFigures, risk_figures
 
 __all__ = ["CaseAnswer", "ProofAnswer", "proof_answer", "proof_of", "prove"]
+
+#: asks a node one query at a height, and returns the answer with the height that it tells
+AskOne = Callable[[NodeQuery, int], Awaitable[tuple[bytes, int | None]]]
 
 MAX_CASES = 1_000
 ANSWERED_CASES = 100
@@ -61,16 +67,32 @@ def proof_of(book: Book) -> LiveProof:
     return LiveProof(inputs=inputs, max_cases=MAX_CASES)
 
 
-def prove(proof: LiveProof, picture: NodePicture) -> None:
-    """Hold a node's own figures against those that were shown before it was asked."""
-    if picture.height is None or picture.missing(picture.accounts):
+async def prove(proof: LiveProof, question: Question, one: AskOne, place: int | None = None) -> None:
+    """Ask a node what it had at a block that is past, and hold that against what had been shown until then.
+
+    What it answers here goes into no figure. A node that answers of another block proves nothing.
+
+    Raises
+    ------
+    ConnectError
+        The node cannot be reached, or has that block no more.
+    FrameError, InputError
+        An answer cannot be read.
+    """
+    if question.height < 0 or not any(question.shown.values()):
         return
-    try:
-        chain = picture.chain()
-        for name in picture.accounts:
-            proof.answered(*name, picture.height, picture.subaccount(*name, chain).risk)
-    except DydxPerfError:
-        return  # it cannot be applied either, and is said there
+    picture = NodePicture()
+    for asked in queries(question.shown):
+        query: NodeQuery | None = asked
+        while query is not None:
+            answer, told = await one(query, question.height)
+            if told != question.height:
+                return
+            query = picture.answer(query, answer, height=told)
+    chain = picture.chain()
+    for name in question.shown:
+        risk = picture.subaccount(*name, chain).risk
+        proof.answered(question, *name, question.height, risk, place=place)
 
 
 def proof_answer(proof: LiveProof) -> ProofAnswer:

@@ -205,8 +205,7 @@ class Watch(Watched):
     def _carry_out(self, feed: Feed, events: Sequence[Event]) -> None:
         """Do what a session asks for, and tell what it says."""
         self.changed()
-        place = None if self.recorder is None else self.recorder.frames
-        self.proof.take(events, self.risk, height=feed.session.height, place=place)
+        self.proof.take(events, self.risk, height=feed.session.height, place=self._place)
         for event in events:
             if isinstance(event, Send):
                 self._send(feed, event.data)
@@ -339,15 +338,24 @@ class Watch(Watched):
     async def _ask(self, feed: Feed, ask: AskNode) -> None:
         if self._node is None:
             return
+        question = self.proof.asked(ask.accounts)  # before the answers become what is shown
         try:
             picture = await self._node.ask(ask, self._pools())
-            prove(self.proof, picture)
             self._handle(feed, partial(feed.session.node_answered, picture))
             if picture.version is not None:
                 for each in self.feeds:
                     self._handle(each, partial(each.session.node_seen, version=picture.version))
         except (ConnectError, FrameError, InputError) as error:
             log.warning("node: %s", error)
+            return
+        try:
+            await prove(self.proof, question, self._node.one, self._place)
+        except (ConnectError, FrameError, InputError) as error:
+            log.info("node, asked about block %d for the proof: %s", question.height, error)
+
+    @property
+    def _place(self) -> int | None:
+        return None if self.recorder is None else self.recorder.frames
 
     def _pools(self) -> list[tuple[int, bool]]:
         """Return the collateral pools that matter: of all cross markets, and of each isolated one held."""

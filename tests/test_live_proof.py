@@ -193,15 +193,20 @@ def test_a_height_of_the_frame_counts_before_the_block_is_told():
         ("unknown", False, None),
     ],
 )
-def test_a_nodes_answer_counts_when_its_block_has_passed(verdict, chain, outcome):
+def test_a_nodes_answer_counts_when_its_block_had_passed_before_it_was_asked(verdict, chain, outcome):
+    """Once; and one of a later block never, however long it waits."""
     venue = Venue()
     venue.block(10)
     venue.show(A, verdict)
-    venue.block(11)
-    venue.proof.answered(*A, 12, risk_of(chain), place=7)
-    venue.block(12)
-    assert venue.counts == {}
     venue.block(13)
+    question = venue.proof.asked([A])
+    assert question.height == 12
+    venue.proof.answered(question, *A, 13, risk_of(chain))
+    venue.block(15)
+    venue.proof.answered(question, *A, 13, risk_of(chain))
+    assert venue.counts == {}
+    for place in (7, 8):
+        venue.proof.answered(question, *A, 12, risk_of(chain), place=place)
     assert venue.counts == ({} if outcome is None else {outcome: 1})
     assert venue.proof.faults == {
         "missed": 0,
@@ -213,6 +218,34 @@ def test_a_nodes_answer_counts_when_its_block_has_passed(verdict, chain, outcome
         assert (case.ticker, case.height, case.chain_risk, case.place) == ("", 12, risk_of(chain), 7)
 
 
+@pytest.mark.parametrize(("verdict", "outcome"), [("safe", "overlooked"), ("liquidatable", "false")])
+def test_an_answer_does_not_confirm_itself(verdict, outcome):
+    """What is shown from the answer on was not there when it was asked, whatever its block."""
+    venue = Venue()
+    venue.block(10)
+    venue.show(A, verdict)
+    venue.block(12)
+    question = venue.proof.asked([A])
+    chain = verdict == "safe"
+    venue.show(A, "liquidatable" if chain else "safe")  # the answer, applied
+    venue.take(AccountSnapshot(*A, 14, True), height=14)
+    venue.proof.answered(question, *A, 11, risk_of(chain))
+    assert venue.counts == {outcome: 1}
+    assert venue.proof.cases[-1].shown.verdict == verdict
+
+
+def test_a_question_outlives_what_is_kept_of_its_account():
+    venue = Venue(max_shown=2)
+    venue.block(10)
+    venue.show(A, "liquidatable")
+    venue.block(12)
+    question = venue.proof.asked([A])
+    for verdict in ("safe", "unknown", "safe"):
+        venue.show(A, verdict)
+    venue.proof.answered(question, *A, 11, risk_of(True))
+    assert venue.counts == {"confirmed": 1}
+
+
 @pytest.mark.parametrize("chain", [True, False])
 def test_a_change_during_the_block_leaves_its_answer_open(chain):
     for first, second in [("safe", "liquidatable"), ("liquidatable", "safe"), ("unknown", "liquidatable")]:
@@ -222,18 +255,21 @@ def test_a_change_during_the_block_leaves_its_answer_open(chain):
         venue.block(11)
         venue.show(A, second)
         venue.block(13)
-        venue.proof.answered(*A, 11, risk_of(chain))
+        venue.proof.answered(venue.proof.asked([A]), *A, 11, risk_of(chain))
         assert venue.counts == {}
-        venue.proof.answered(*A, 12, risk_of(chain))
+        venue.proof.answered(venue.proof.asked([A]), *A, 12, risk_of(chain))
         assert sum(venue.counts.values()) == ((second == "liquidatable") or chain)
 
 
 def test_an_answer_that_is_not_the_chains_proves_nothing():
+    question = LiveProof().asked([A])
     for risk in (risk_of(True, "estimate"), None):
         with pytest.raises(InputError, match="chain_risk"):
-            LiveProof().answered(*A, 1, risk)
+            LiveProof().answered(question, *A, 1, risk)
     with pytest.raises(InputError, match="height"):
-        LiveProof().answered(*A, -1, risk_of(True))
+        LiveProof().answered(question, *A, -1, risk_of(True))
+    with pytest.raises(InputError, match="question"):
+        LiveProof().answered(question, *B, 1, risk_of(True))
 
 
 # ---- memory
@@ -245,12 +281,11 @@ def test_everything_that_is_kept_is_bounded():
     for height in range(10, 200):
         venue.block(height)
         venue.show(A, "safe" if height % 2 else "liquidatable")
-        venue.proof.answered(*A, 10**6, risk_of(True))
+        venue.proof.answered(venue.proof.asked([A]), *A, height - 1, risk_of(True))
         venue.take(liquidation(B, height))
     assert len(venue.proof.cases) == 5
     assert len(venue.proof._shown[A]) == 3
     assert len(venue.proof._counted) <= 20
-    assert len(venue.proof._answers) <= 5
     assert venue.counts["unknown"] == 190
     venue.take(liquidation(A, 100))  # further back than what is kept
     assert venue.proof.cases[-1].outcome == "unknown"
@@ -280,7 +315,7 @@ def test_counts_are_those_of_a_naive_history(seed):
     proof = LiveProof(max_cases=10**4, max_shown=10**4)
     shown: list[tuple[int, tuple[str, int], str]] = []  # height, account, verdict: from then on
     liquidated: dict[tuple[tuple[str, int], int], None] = {}
-    answers: list[tuple[tuple[str, int], int, bool]] = []
+    answers: dict[tuple[tuple[str, int], int], list[bool]] = {}
     height = 100
 
     def take(*events: Event) -> None:
@@ -306,8 +341,9 @@ def test_counts_are_those_of_a_naive_history(seed):
             case 5:
                 at = height + draw.choice([-3, -1, 0, 0, 1, 2])
                 is_liquidatable = draw.random() < 0.5
-                answers.append((name, at, is_liquidatable))
-                proof.answered(*name, at, risk_of(is_liquidatable))
+                if at < height:  # else it counts neither way
+                    answers.setdefault((name, at), []).append(is_liquidatable)
+                proof.answered(proof.asked([name]), *name, at, risk_of(is_liquidatable))
     height += 10
     take(BlockSeen(height, ""))
 
@@ -316,15 +352,15 @@ def test_counts_are_those_of_a_naive_history(seed):
         verdicts = [verdict for when, who, verdict in shown if who == name and when < at]
         last = verdicts[-1] if verdicts else "unknown"
         counts[{"liquidatable": "predicted", "safe": "missed", "unknown": "unknown"}[last]] += 1
-    for name, at, is_liquidatable in answers:
+    for (name, at), told in answers.items():
         before = [verdict for when, who, verdict in shown if who == name and when < at][-1:]
         during = [verdict for when, who, verdict in shown if who == name and when == at]
         said = set(before + during)
         if not before or len(said) > 1:
             continue
         if said == {"liquidatable"}:
-            counts["confirmed" if is_liquidatable else "false"] += 1
-        elif said == {"safe"} and is_liquidatable:
+            counts["confirmed" if told[0] else "false"] += 1
+        elif said == {"safe"} and any(told):
             counts["overlooked"] += 1
     assert {outcome: count for outcome, count in proof.counts.items() if count} == dict(counts)
     assert sum(counts.values()) == len(proof.cases)

@@ -16,16 +16,18 @@ overlooked shown as safe at H all the time, and a node's exact answer at H says 
 ========== =======================================================================================
 
 What changed during H itself leaves open which of its states was shown: an answer at that height counts
-neither way. A case that was missed, false or overlooked is a fault; the last cases of all kinds are kept,
-with what was shown and what the chain had.
+neither way. A node's answer is also what figures are made of, and must not be held against itself: before a
+node is asked, `LiveProof.asked` freezes what was shown, and says the block to ask about, which is past.
+
+A case that was missed, false or overlooked is a fault; the last cases of all kinds are kept, with what was
+shown and what the chain had.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 from typing import Any, Literal, get_args
 
 from dydx_perf.errors import InputError
@@ -43,7 +45,7 @@ from dydx_perf.feeds.trust import Verdict, WatchedRisk
 from dydx_perf.kernel import Risk
 from dydx_perf.market import MAX_HEIGHT, checked_integer
 
-__all__ = ["Case", "LiveProof", "Outcome", "Shown"]
+__all__ = ["Case", "LiveProof", "Outcome", "Question", "Shown"]
 
 Outcome = Literal["predicted", "missed", "unknown", "settled", "confirmed", "false", "overlooked"]
 Name = tuple[str, int]
@@ -106,6 +108,22 @@ class Case:
     place: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a node is to be asked about, and what had been shown before it was.
+
+    Attributes
+    ----------
+    height : int
+        The block to ask about: the newest one that is past. Below zero: there is none yet.
+    shown : mapping of (address, number) to tuple of Shown
+        Oldest first.
+    """
+
+    height: int
+    shown: Mapping[Name, tuple[Shown, ...]]
+
+
 class LiveProof:
     """Count predicted, missed and false liquidations from what a session tells.
 
@@ -140,8 +158,6 @@ class LiveProof:
         self._max_shown = max_shown
         self._shown: dict[Name, deque[Shown]] = {}
         self._counted: dict[tuple[str, int, str, int], None] = {}  # the last: account, market and block
-        self._answers: list[tuple[int, int, Name, Risk, int | None]] = []  # a heap of those not yet judged
-        self._asked = 0
         self.counts: Counter[Outcome] = Counter(dict.fromkeys(get_args(Outcome), 0))
         self.cases: deque[Case] = deque(maxlen=max_cases)
         self.height = 0
@@ -182,7 +198,6 @@ class LiveProof:
                     self._liquidated((address, number), event.ticker, LIQUIDATED[kind], event.height, place)
         for name in self._touched(told):
             self._show(name, risk(*name), place)
-        self._judge_answers()
 
     def forget(self, address: str, number: int) -> None:
         """Drop an account that is watched no more; what was counted stays."""
@@ -216,13 +231,9 @@ class LiveProof:
     def _liquidated(self, name: Name, ticker: str, kind: str, height: int | None, place: int | None) -> None:
         """Count a liquidation against what was shown of the state before its block."""
         at = self.height if height is None else height
-        key = (*name, ticker, at)
-        if key in self._counted:  # another fill of it, or the fill itself
+        if self._is_counted((*name, ticker, at)):  # another fill of it, or the fill itself
             return
-        self._counted[key] = None
-        if len(self._counted) > 4 * (self.cases.maxlen or 1):
-            del self._counted[next(iter(self._counted))]
-        before = self._before(name, at)
+        before = _before(self._shown.get(name, ()), at)
         outcome: Outcome
         if before is None or before.verdict == "unknown":
             outcome = "unknown"
@@ -234,24 +245,41 @@ class LiveProof:
             outcome = "missed"
         self._count(Case(outcome, *name, ticker, at, before, None, place))
 
-    def _before(self, name: Name, height: int) -> Shown | None:
-        """Return what was shown on the state before a block; None: nothing was, or it is too long ago."""
-        for shown in reversed(self._shown.get(name, ())):
-            if shown.height < height:
-                return shown
-        return None
+    def _is_counted(self, key: tuple[str, int, str, int]) -> bool:
+        """Tell whether an account, market and block were counted, and remember that they are."""
+        if key in self._counted:
+            return True
+        self._counted[key] = None
+        if len(self._counted) > 4 * (self.cases.maxlen or 1):
+            del self._counted[next(iter(self._counted))]
+        return False
 
     # -- what a node answers
 
-    def answered(
-        self, address: str, number: int, height: int, chain_risk: Risk, *, place: int | None = None
-    ) -> None:
-        """Hold a node's exact risk of an account at a height against what is shown of it at that height.
+    def asked(self, accounts: Iterable[Name]) -> Question:
+        """Freeze what was shown of accounts until now: call it before a node is asked about them."""
+        return Question(self.height - 1, {name: tuple(self._shown.get(name, ())) for name in accounts})
 
-        It counts when the session has gone past that height: a node is ahead of the indexer.
+    def answered(
+        self,
+        question: Question,
+        address: str,
+        number: int,
+        height: int,
+        chain_risk: Risk,
+        *,
+        place: int | None = None,
+    ) -> None:
+        """Hold a node's exact risk of an account at a height against what had been shown of it then.
+
+        It counts once, where nothing changed during the block and something certain was shown. An answer of
+        a later block than the question's counts neither way: what was shown of that block is not known, and
+        what will be may come from this answer.
 
         Parameters
         ----------
+        question : Question
+            Of before the node was asked.
         address, number : str, int
         height : int
             Of every input of `chain_risk`.
@@ -266,22 +294,14 @@ class LiveProof:
         checked_integer("height", height, 0, MAX_HEIGHT)
         if getattr(chain_risk, "basis", None) != "chain":
             raise InputError("chain_risk", chain_risk, "a Risk whose basis is chain")
-        self._asked += 1
-        heappush(self._answers, (height, self._asked, (address, number), chain_risk, place))
-        if len(self._answers) > (self.cases.maxlen or 1):
-            self._judge(*heappop(self._answers))  # the oldest; it waits no longer
-        self._judge_answers()
-
-    def _judge_answers(self) -> None:
-        while self._answers and self._answers[0][0] < self.height:
-            self._judge(*heappop(self._answers))
-
-    def _judge(self, height: int, _: int, name: Name, chain_risk: Risk, place: int | None) -> None:
-        """Count an answer, where nothing changed during its block and something certain was shown."""
-        before = self._before(name, height)
-        if before is None or height >= self.height:
+        name = address, number
+        if name not in question.shown:
+            raise InputError("address", name, "an account that the question is about")
+        frozen = question.shown[name]
+        before = _before(frozen, height)
+        if before is None or height > question.height:
             return
-        during = [shown for shown in self._shown.get(name, ()) if shown.height == height]
+        during = [shown for shown in frozen if shown.height == height]
         verdicts = {shown.verdict for shown in (before, *during)}
         outcome: Outcome
         if verdicts == {"liquidatable"}:
@@ -290,7 +310,8 @@ class LiveProof:
             outcome = "overlooked"
         else:
             return
-        self._count(Case(outcome, *name, "", height, (before, *during)[-1], chain_risk, place))
+        if not self._is_counted((*name, "", height)):
+            self._count(Case(outcome, *name, "", height, (before, *during)[-1], chain_risk, place))
 
     # -- figures
 
@@ -302,6 +323,11 @@ class LiveProof:
     def faults(self) -> Mapping[Outcome, int]:
         """Counts of what must stay zero: missed, false, overlooked."""
         return {outcome: self.counts[outcome] for outcome in ("missed", "false", "overlooked")}
+
+
+def _before(shown: Sequence[Shown], height: int) -> Shown | None:
+    """Return what was shown on the state before a block; None: nothing was, or it is too long ago."""
+    return next((one for one in reversed(shown) if one.height < height), None)
 
 
 def _height_of(event: Event) -> int | None:
