@@ -82,11 +82,18 @@ class Indexer(Section, frozen=True):
 
 
 class Node(Section, frozen=True):
-    """A full node for unary queries; empty: none, and every figure is an estimate."""
+    """A full node for unary queries; empty: none, and every figure is an estimate.
+
+    Attributes
+    ----------
+    height_every : float
+        Seconds between questions for its height alone: what the indexer lags behind is seen within them.
+    """
 
     grpc: str = ""
     tls: bool = True
     timeout: Seconds = 5.0
+    height_every: Seconds = 2.0
 
 
 class WholeChain(Section, frozen=True):

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import re
+import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -26,6 +30,7 @@ __all__ = ["Closed", "Connection", "Receiver", "chosen_transport", "connection"]
 Choice = Literal["auto", "picows", "aiohttp"]
 
 NO_STATUS = 1005  # RFC 6455: a close frame without a code
+MAX_REASON = 200  # characters of what another library says
 CLOSE_WAIT = 2.0  # seconds that a peer has to answer our close frame
 
 
@@ -108,9 +113,27 @@ async def connection(
         yield made
 
 
-def _refused(url: str, error: BaseException) -> ConnectError:
-    what = str(error).strip() or type(error).__name__
-    return ConnectError(f"{url}: {what}")
+def _refused(url: str, error: BaseException, timeout: float) -> ConnectError:
+    return ConnectError(f"{url}: {_reason(error, timeout)}")
+
+
+def _reason(error: BaseException, timeout: float) -> str:
+    """Say in a few words of one line why no connection came about."""
+    cause = getattr(error, "os_error", error)  # aiohttp wraps it
+    if isinstance(cause, TimeoutError) and cause.errno is None:
+        return f"no answer within {timeout:g} s"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}"
+    if isinstance(cause, socket.gaierror):
+        return f"the host's name has no address ({cause.strerror})"
+    if status := getattr(error, "status", None) or getattr(getattr(error, "response", None), "status", None):
+        return f"answered {int(status)} in place of a WebSocket"
+    if isinstance(cause, OSError):  # of several addresses, the first one's
+        found = re.search(r"\[Errno (\d+)\]", str(cause))
+        number = cause.errno or (int(found[1]) if found else None)
+        if number is not None:
+            return os.strerror(number)
+    return " ".join(str(error).split())[:MAX_REASON] or type(error).__name__
 
 
 # ---- picows
@@ -208,7 +231,7 @@ async def _picows(
                 logger_name="feed",
             )
     except (OSError, TimeoutError, picows.WSError, ValueError) as error:
-        raise _refused(url, error) from None
+        raise _refused(url, error, timeout) from None
 
     try:
         yield listener.wire
@@ -235,7 +258,7 @@ async def _aiohttp(
         try:
             async with asyncio.timeout(timeout):
                 session = await stack.enter_async_context(aiohttp.ClientSession())
-                socket = await session.ws_connect(
+                peer = await session.ws_connect(
                     url,
                     autoping=False,
                     autoclose=False,
@@ -244,12 +267,12 @@ async def _aiohttp(
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_WAIT),
                 )
         except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
-            raise _refused(url, error) from None
+            raise _refused(url, error, timeout) from None
         sending: set[asyncio.Task[None]] = set()
 
         async def read() -> Closed:
             while True:
-                message = await socket.receive()
+                message = await peer.receive()
                 kind = message.type
                 if kind is kinds.TEXT or kind is kinds.BINARY:
                     receiver.frame(message.data)
@@ -265,14 +288,14 @@ async def _aiohttp(
                     return Closed(None, "the connection was lost")
 
         def send(data: bytes, kind: aiohttp.WSMsgType) -> None:
-            if not socket.closed:  # tasks begin in order, and a frame is written before the first wait
+            if not peer.closed:  # tasks begin in order, and a frame is written before the first wait
                 task = asyncio.create_task(forward(data, kind))
                 sending.add(task)
                 task.add_done_callback(sending.discard)
 
         async def forward(data: bytes, kind: aiohttp.WSMsgType) -> None:
             with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-                await socket.send_frame(data, kind)
+                await peer.send_frame(data, kind)
 
         reading = asyncio.create_task(read())
 
@@ -281,7 +304,7 @@ async def _aiohttp(
                 send(data, kinds.TEXT)
 
             def abort(self) -> None:
-                transport = socket.get_extra_info("transport")
+                transport = peer.get_extra_info("transport")
                 if transport is not None:
                     transport.abort()
                 reading.cancel()  # aiohttp does not wake a reader when its own side cuts
@@ -298,4 +321,4 @@ async def _aiohttp(
             for task in [reading, *sending]:
                 task.cancel()
             await asyncio.gather(reading, *sending, return_exceptions=True)
-            await socket.close()
+            await peer.close()

@@ -25,6 +25,7 @@ __all__ = ["NodeError", "NodeQueries", "node_queries"]
 Record = Callable[[NodeQuery, bytes, int | None], None]
 
 MAX_MESSAGE = 256 * 1024 * 1024
+MAX_DETAILS = 200  # characters of what a node says of an error
 AT_ONCE = 8  # queries under way
 #: gRPC's own pause before it connects anew: by default it grows to two minutes
 BACKOFF = [
@@ -134,7 +135,8 @@ class NodeQueries:
 
 
 def _refused(method: str, error: grpc.aio.AioRpcError) -> NodeError:
-    return NodeError(f"{method}: {error.code().name}: {error.details()}", error.code().name)
+    details = " ".join((error.details() or "").split())[:MAX_DETAILS]
+    return NodeError(f"{method}: {error.code().name}: {details}", error.code().name)
 
 
 def _height(metadata: list[tuple[str, Any]]) -> int | None:

@@ -22,6 +22,7 @@ from dydx_perf.errors import (
     UnknownSubaccountError,
 )
 from dydx_perf.feeds.events import AskNode, BlockSeen, Event, Fetch, Reconnect, Send
+from dydx_perf.feeds.node_queries import PERPETUALS_PARAMS
 from dydx_perf.feeds.replay import NODE_HEIGHT
 from dydx_perf.feeds.trust import WatchedRisk
 from dydx_perf.recording import Frame, seconds
@@ -112,6 +113,8 @@ class Watch(Watched):
             async with asyncio.TaskGroup() as group:
                 for feed in self.feeds if self.config.watches_indexer else ():
                     group.create_task(self._keep(feed), name=f"feed {feed.number}")
+                if self._node is not None and self.config.watches_indexer:
+                    group.create_task(self._keep_node_height(self._node), name="node height")
                 if self.config.whole_chain.enabled:
                     group.create_task(self._keep_chain(), name="whole chain")
                 group.create_task(_raised_by(self._failure), name="failures")
@@ -128,12 +131,14 @@ class Watch(Watched):
         """Connect, again and again."""
         try:
             while True:
-                code, reason = await self._connected(feed)
+                code, reason, what = await self._connected(feed)
                 self.counts.reconnects += 1
                 feed.delay = self.config.liveness.first_delay
-                log.warning("connection %d ended: %s (%s)", feed.number, reason, code)
-                self._record(Frame(self.clock.nanoseconds(), "closed", feed.number, name=reason, code=code))
-                self._handle(feed, partial(feed.session.disconnected, code=code, reason=reason))
+                at = self.clock.nanoseconds()
+                self._record(Frame(at, "closed", feed.number, name=reason, code=code))
+                self._carry_out(feed, feed.session.disconnected(seconds(at), code=code, reason=reason))
+                self._rearm(feed)
+                log.warning("connection %d %s; next try in %.1f s", feed.number, what, feed.delay)
                 await asyncio.sleep(feed.delay)
         finally:
             feed.session.disconnected(self.now, None, "stopped")  # nobody watches any more
@@ -143,8 +148,8 @@ class Watch(Watched):
                 task.cancel()
             await asyncio.gather(*feed.tasks, return_exceptions=True)
 
-    async def _connected(self, feed: Feed) -> tuple[int | None, str]:
-        """Hold one connection from its beginning to its end, and return how it ended."""
+    async def _connected(self, feed: Feed) -> tuple[int | None, str, str]:
+        """Hold one connection from its beginning to its end; return code, reason, and how to say it."""
         config = self.config
         try:
             async with connection(
@@ -155,10 +160,12 @@ class Watch(Watched):
                 max_frame_bytes=config.limits.max_frame_bytes,
             ) as wire:
                 closed = await wire.closed()
-            return closed.code, closed.reason
+            code = "" if closed.code is None else f" (close code {closed.code})"
+            reason = closed.reason or "closed without a reason"
+            return closed.code, closed.reason, f"ended: {config.websocket}: {reason}{code}"
         except ConnectError as error:
             self.counts.failed_connects += 1
-            return None, str(error)
+            return None, str(error), f"failed: {error}"
         finally:
             feed.wire = None
             self.changed()
@@ -259,10 +266,33 @@ class Watch(Watched):
         """Record a node's answer after the height that it told, which every session is measured by."""
         at = self.clock.nanoseconds()
         if height is not None:
-            for feed in self.feeds:
-                self._handle(feed, partial(feed.session.node_seen, height=height))
-            self._record(Frame(at, "note", 0, name=NODE_HEIGHT, data=str(height).encode()))
+            self._node_is_at(height, at)
         self._record(Frame(at, "unary", 0, query.method, query.request, answer, 0))
+
+    def _node_is_at(self, height: int, at: int) -> None:
+        self._record(Frame(at, "note", 0, name=NODE_HEIGHT, data=str(height).encode()))
+        for feed in self.feeds:
+            self._carry_out(feed, feed.session.node_seen(seconds(at), height=height))
+            self._rearm(feed)
+
+    async def _keep_node_height(self, node: NodeQueries) -> None:
+        """Ask a node for its height, again and again; say it once when it stops answering, or begins to."""
+        every, is_silent = self.config.node.height_every, False
+        while True:
+            try:
+                _, height = await node.one(PERPETUALS_PARAMS, None)
+            except ConnectError as error:
+                if not is_silent:
+                    where = self.config.node.grpc
+                    log.warning("node %s tells no height: %s; next try in %.1f s", where, error, every)
+                is_silent = True
+            else:
+                if is_silent:
+                    log.info("node %s answers again", self.config.node.grpc)
+                is_silent = False
+                if height is not None:
+                    self._node_is_at(height, self.clock.nanoseconds())
+            await asyncio.sleep(every)
 
     # -- time
 
@@ -346,7 +376,9 @@ class Watch(Watched):
                 for each in self.feeds:
                     self._handle(each, partial(each.session.node_seen, version=picture.version))
         except (ConnectError, FrameError, InputError) as error:
-            log.warning("node: %s", error)
+            log.warning(
+                "node %s, asked about %d accounts: %s", self.config.node.grpc, len(ask.accounts), error
+            )
             return
         try:
             await prove(self.proof, question, self._node.one, self._place)

@@ -17,6 +17,7 @@ from dydx_perf.feeds.wire import message, number, page_request, text
 
 __all__ = [
     "HEIGHT_KEY",
+    "PERPETUALS_PARAMS",
     "USDC_DENOM",
     "NodeQuery",
     "account_queries",
@@ -92,8 +93,12 @@ MARKETS = (
     listed("market_prices", "/dydxprotocol.prices.Query/AllMarketPrices", "/dydxprotocol/prices/market"),
     listed("clob_pairs", f"{CLOB}ClobPairAll", "/dydxprotocol/clob/clob_pair"),
 )
+#: the smallest answer that tells a height
+PERPETUALS_PARAMS = NodeQuery(
+    "perpetuals_params", (), f"{PERPETUALS}Params", b"", "/dydxprotocol/perpetuals/params"
+)
 PARAMETERS = (
-    NodeQuery("perpetuals_params", (), f"{PERPETUALS}Params", b"", "/dydxprotocol/perpetuals/params"),
+    PERPETUALS_PARAMS,
     NodeQuery(
         "liquidations_config",
         (),

@@ -81,6 +81,8 @@ WRONG: list[tuple[dict[str, Any], str, object, str]] = [
     ({"indexer": {"rest": "ftp://a"}}, "indexer.rest", "ftp://a", "http://"),
     ({"indexer": {"rest": "http://a:x"}}, "indexer.rest", "http://a:x", "http://"),
     ({"node": {"grpc": "https://a"}}, "node.grpc", "https://a", "host:port"),
+    ({"node": {"height_every": 0}}, "node.height_every", 0, "above 0"),
+    ({"node": {"height_every": "2 s"}}, "node.height_every", "2 s", "a number"),
     ({"api": {"host": "0.0.0.0"}}, "api.host", "0.0.0.0", "allow_remote"),
     ({"api": {"host": "example.org"}}, "api.host", "example.org", "allow_remote"),
     ({"liveness": {"settle": 0}}, "liveness.settle", 0, "above 0"),

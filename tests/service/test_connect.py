@@ -250,6 +250,46 @@ async def test_nobody_there_is_a_connect_error(transport: str) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize(
+    ("case", "reason"),
+    [
+        ("nobody", "Connection refused"),
+        ("silent", "no answer within 0.2 s"),
+        ("page", "answered 502 in place of a WebSocket"),
+        ("name", "the host's name has no address"),
+    ],
+)
+async def test_why_no_connection_came_about_is_said_in_a_few_words(
+    transport: str, case: str, reason: str
+) -> None:
+    """One line with the address, the same whichever transport it is."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            if case == "page":
+                writer.write(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 4\r\n\r\noops")
+            await reader.read()
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/v4/ws"
+    if case == "nobody":
+        server.close()
+        await server.wait_closed()
+    if case == "name":
+        url = "ws://nowhere.invalid/v4/ws"
+    with pytest.raises(ConnectError) as refused:
+        async with connection(url, Heard(), transport=transport, timeout=0.2, max_frame_bytes=1_000):
+            pass
+    server.close()
+    said = str(refused.value)
+    assert said.startswith(f"{url}: {reason}")
+    assert "\n" not in said
+    assert len(said) < 120
+
+
+@BOTH
 async def test_another_answer_than_an_upgrade_is_a_connect_error(transport: str) -> None:
     """A proxy's page in place of the venue."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -48,12 +50,17 @@ class Chain(grpc.GenericRpcHandler):
         self.height = HEIGHT
         self.broken: dict[str, bytes] = {}
         self.delay = 0.0
+        self.refuses = False
+        self.methods: list[str] = []
         self._answers = {(query.method, query.request): answered(query) for query in asked()}
 
     def service(self, details: Any) -> Any:
         async def answer(request: bytes, context: Any) -> bytes:
             self.heights.append(dict(context.invocation_metadata()).get(HEIGHT_KEY))
+            self.methods.append(details.method)
             await asyncio.sleep(self.delay)
+            if self.refuses:
+                await context.abort(grpc.StatusCode.UNAVAILABLE, "down\nfor now")
             await context.send_initial_metadata([(HEIGHT_KEY, str(self.height))])
             if details.method in self.broken:
                 return self.broken[details.method]
@@ -175,3 +182,58 @@ async def test_an_indexer_behind_its_node_is_lagging_until_it_is_there() -> None
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def watching(place: str) -> AsyncIterator[Watch]:
+    """A service that stands at the venue's last block, and asks this node for its height all the time."""
+    async with serve(Playback.of_frames(recorded(HEIGHT - 1)[:3]), pace="unpaced") as server:
+        more = {"accounts": [f"{ADDRESS}/0"], "node__grpc": place, "node__tls": False}
+        watch = Watch(settings(server.websocket, server.rest, node__height_every=0.05, **more))
+        task = asyncio.create_task(watch.run())
+        try:
+            await until(lambda: watch.height == HEIGHT - 1)
+            yield watch
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_lag_is_seen_though_nothing_is_asked(chain: tuple[Chain, str]) -> None:
+    """The node's height is asked for by itself, long before its answers are wanted again."""
+    node, place = chain
+    async with watching(place) as watch:
+        await until(lambda: watch.risk(*NAME).basis == "chain")
+        questions = [method for method in node.methods if "Subaccount" in method]
+        assert watch.risk(*NAME).doubts == ()
+        node.height = HEIGHT + 5
+        await until(lambda: watch.risk(*NAME).doubts == ("lagging",))
+        assert [method for method in node.methods if "Subaccount" in method] == questions
+
+
+async def test_a_node_that_tells_no_height_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """One line with place, reason and next try, however often it is asked; one when it is back."""
+    caplog.set_level(logging.INFO, "dydx_perf")
+
+    def told(what: str) -> list[str]:
+        return [record.getMessage() for record in caplog.records if what in record.getMessage()]
+
+    node, server = Chain(), grpc.aio.server()
+    server.add_generic_rpc_handlers((node,))
+    place = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    node.refuses = True
+    await server.start()
+    try:
+        async with watching(place):
+            await until(lambda: len(node.heights) > 4 and told("tells no height"))
+            node.refuses = False
+            await until(lambda: told("answers again"))
+    finally:
+        await server.stop(0.1)
+    (line,) = told("tells no height")
+    assert line == (
+        f"node {place} tells no height: /dydxprotocol.perpetuals.Query/Params: UNAVAILABLE: down for now; "
+        "next try in 0.1 s"
+    )
+    assert told("answers again") == [f"node {place} answers again"]
+    assert not any(record.exc_info for record in caplog.records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -105,6 +106,38 @@ async def test_a_server_that_is_away_is_found_when_it_is_back(transport: str) ->
         assert watch.risk(*NAME).verdict == "unknown"
         async with serve(Playback.of_frames(fall()), pace="stepwise", port=port) as server:
             await played(server, watch)
+
+
+@BOTH
+async def test_a_failed_connection_is_one_line_of_the_log(
+    transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What failed, to where, why, and when it is tried again; no traceback. So is one that ended."""
+    async with http_server() as place:
+        pass  # a port at which nobody is any more
+    watch = Watch(settings(f"ws://{place}/v4/ws", indexer__transport=transport))
+    async with running(watch):
+        await until(lambda: watch.counts.failed_connects >= 2)
+    lines = [record.getMessage() for record in caplog.records if record.name == "dydx_perf"]
+    assert len(lines) >= 2
+    for line in lines:
+        assert re.fullmatch(
+            rf"connection 0 failed: ws://{place}/v4/ws: Connection refused; next try in \d+\.\d s", line
+        )
+    caplog.clear()
+
+    async def peer(socket: web.WebSocketResponse) -> None:
+        await socket.close(code=1012, message=b"restarting")
+
+    async with websocket_server(peer) as url:
+        watch = Watch(settings(url, indexer__transport=transport))
+        async with running(watch):
+            await until(lambda: watch.counts.reconnects >= 1 and caplog.records)
+    line = caplog.records[0].getMessage()
+    assert re.fullmatch(
+        rf"connection 0 ended: {url}: restarting \(close code 1012\); next try in \d+\.\d s", line
+    )
+    assert not any(record.exc_info for record in caplog.records)
 
 
 @BOTH
