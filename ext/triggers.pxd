@@ -253,6 +253,20 @@ cdef inline uint32_t look_at_candidates(indexed_t *b, uint32_t count, int64_t wo
     return count
 
 
+cdef inline bint is_within(const indexed_t *b, int64_t work) noexcept nogil:
+    """Whether all candidates can be looked at with so much work: else none of it is begun, for a scan follows."""
+    cdef uint32_t i
+    for i in range(b.candidate_count):
+        if i + 32 < b.candidate_count:
+            prefetch(&b.s.where[b.candidates[i + 32]])
+        if i + 12 < b.candidate_count:
+            prefetch(&b.s.side[b.s.where[b.candidates[i + 12]]])
+        work -= 2 + b.s.side[b.s.where[b.candidates[i]]]
+        if work <= 0:
+            return False
+    return True
+
+
 cdef inline void summarise_blocks(indexed_t *b) noexcept nogil:
     """Tighten the summaries of the blocks that were crossed."""
     cdef uint32_t i, block, entry
@@ -298,19 +312,17 @@ cdef inline void advance(indexed_t *b) noexcept nogil:
 
     The index never spends more than about half a scan; an eighth of that goes on with what it missed.
     """
-    cdef uint32_t limit = b.positions // 1000 + 8
-    cdef uint32_t done = 0
-    cdef bint all = collect_all(b, limit)
+    # What a block of many prices crosses lies apart, and each of its candidates costs more to find.
+    cdef uint32_t limit = b.positions // (4000 if b.stale_count > 8 else 1000) + 8
+    cdef bint all = collect_all(b, limit) and is_within(b, 5 * <int64_t>limit)
     if all:
-        done = look_at_candidates(b, b.candidate_count, 5 * <int64_t>limit)
-        all = done == b.candidate_count
-    if not all:
+        look_at_candidates(b, b.candidate_count, (<int64_t>1) << 62)
+    else:
         scan_rows(b)
-        if done == 0:
-            if b.candidate_count == 0:
-                collect_dirty(b, limit // 8 + 1)
-            look_at_candidates(
-                b, b.candidate_count if b.candidate_count < limit // 8 + 1 else limit // 8 + 1, (<int64_t>1) << 62)
+        if b.candidate_count == 0:
+            collect_dirty(b, limit // 8 + 1)
+        look_at_candidates(
+            b, b.candidate_count if b.candidate_count < limit // 8 + 1 else limit // 8 + 1, (<int64_t>1) << 62)
     summarise_blocks(b)
     if all:
         clear_stale(b)
