@@ -204,6 +204,12 @@ class Watch(Watched):
                 self._rearm(feed)
         counts.handling.add(time.perf_counter_ns() - begin)
 
+    def pinged(self, feed: Feed) -> None:
+        """Let a session hear that the peer is there."""
+        at = self.clock.nanoseconds()
+        self._record(Frame(at, "ping", feed.number))
+        feed.session.heard(seconds(at))
+
     def _handle(self, feed: Feed, turn: Callable[[float], Sequence[Event]]) -> None:
         """Let a session have a turn that is not a frame."""
         self._carry_out(feed, turn(self.now))
@@ -414,7 +420,7 @@ class _Receiver:
         self._watch.receive(self._feed, data)
 
     def pinged(self) -> None:
-        self._feed.session.heard(self._watch.now)
+        self._watch.pinged(self._feed)
 
 
 async def _raised_by(failure: asyncio.Future[None]) -> None:

@@ -15,6 +15,7 @@ from venue_peers import ACCOUNT, fall, http_server, proxy_to, settings, until, w
 
 from dydx_perf.ext.crossing import Crossing
 from dydx_perf.feeds.events import Event
+from dydx_perf.feeds.replay import replay
 from dydx_perf.recording import Frame, RecordingReader
 from dydx_perf.service.playback import Playback
 from dydx_perf.service.recorder import recorder
@@ -297,6 +298,33 @@ async def test_what_came_and_went_is_recorded_and_plays_the_same(transport: str,
         second = Watch(settings(server.websocket, server.rest, indexer__transport=transport))
         async with running(second):
             await until(lambda: is_whole(second))
+
+
+@BOTH
+async def test_a_ping_is_recorded_as_it_was_heard(transport: str, tmp_path: Any) -> None:
+    """A session waits longer after one: without it a replay would give the connection up sooner."""
+
+    async def peer(socket: web.WebSocketResponse) -> None:
+        await socket.ping(b"!")
+        async for _ in socket:
+            pass
+
+    path = tmp_path / "a.dydxfeed"
+    async with websocket_server(peer) as url:
+        with recorder(str(path), 1_000, lambda: {"network": "made up"}) as record:
+            watch = Watch(settings(url, indexer__transport=transport, liveness__silence=5.0), record)
+            due: list[float | None] = []
+            async with running(watch):
+                await until(lambda: record.frames >= 3)
+                due.append(watch.feeds[0].session.next_deadline)
+    with RecordingReader(path) as reader:
+        frames = list(reader)
+    (ping,) = [frame for frame in frames if frame.kind == "ping"]
+    twin, deaf = (Watch(watch.config).feeds[0].session for _ in range(2))
+    list(replay(frames[: frames.index(ping) + 1], twin))
+    list(replay(frames[: frames.index(ping)], deaf))
+    assert due == [twin.next_deadline]
+    assert due != [deaf.next_deadline]
 
 
 async def test_every_connection_is_subscribed_within_the_venues_limits() -> None:
