@@ -1,30 +1,23 @@
-"""Put the last table of `make bench` into docs/performance.md: python3 bench/publish.py [PART].
-
-The page has a place for the whole and one for each part that is measured by itself, as after
-`make bench ARGS="-k 'preview or explain or test_book'"`: the part "decisions".
-"""
+"""Put the last table of `make bench` into docs/performance.md: python3 bench/publish.py."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "build" / "bench" / "table.md"
 PAGE = ROOT / "docs" / "performance.md"
-WHOLE = "build/bench/table.md"
+FIRST, LAST = (f"<!-- {mark}: build/bench/table.md -->\n" for mark in ("begin", "end"))
 
 
-def main(part: str = WHOLE) -> None:
-    """Replace what stands between the marks of a part."""
-    first, last = f"<!-- begin: {part} -->\n", f"<!-- end: {part} -->\n"
-    page = PAGE.read_text("utf-8")
-    before, begin, rest = page.partition(first)
-    _, end, after = rest.partition(last)
+def main() -> None:
+    """Replace what stands between the marks."""
+    before, begin, rest = PAGE.read_text("utf-8").partition(FIRST)
+    _, end, after = rest.partition(LAST)
     if not begin or not end:
-        raise SystemExit(f"{PAGE} has no marks {first.strip()} and {last.strip()}")
-    PAGE.write_text(f"{before}{first}\n{TABLE.read_text('utf-8')}\n{last}{after}", "utf-8")
+        raise SystemExit(f"{PAGE} has no marks {FIRST.strip()} and {LAST.strip()}")
+    PAGE.write_text(f"{before}{FIRST}\n{TABLE.read_text('utf-8')}\n{LAST}{after}", "utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main()
