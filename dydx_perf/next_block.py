@@ -3,8 +3,8 @@
 Every validator selects on its own, from the list of its own daemon, and only the next proposer's selection
 counts. So nothing here is certain to happen; this is what can be said:
 
-- *Exact*: who is liquidatable at the book's height; for a given position the side, size and limit price of the
-  attempt; the order in which given attempts are matched.
+- *Exact*: who is liquidatable at the book's height; for a given position the side, size and limit price of
+  the attempt; the order in which given attempts are matched.
 - *Random*: which accounts are tried, where the list is longer than a block's attempts (a window from a random
   place, not the worst ones); which position of an account with several. Both come from Go's generator, seeded
   with the Unix second of the last block: hand it over as `intn` to have the one selection, or take the set of
