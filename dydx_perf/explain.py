@@ -20,12 +20,12 @@ from dydx_perf.exact.decimals import subtract, total, without_trailing_zeros
 from dydx_perf.exact.explanation import (
     REASONS,
     AccountRows,
-    HeldRow,
     MarketTerms,
     PartRow,
     PriceRow,
     TermRow,
     account_rows,
+    held_row,
     market_terms,
 )
 from dydx_perf.exact.state import RiskState
@@ -362,13 +362,15 @@ def explain(account: Subaccount) -> Explanation:
             integer = None if isinstance(price, str) else price.integer
         integers.append(integer)
         held.append(
-            HeldRow(
-                ticker,
-                terms_of(position.market),
-                quantums,
-                position.funding_index,
-                position.quote_balance,
-                position.custom_imf_ppm,
+            held_row(
+                (
+                    ticker,
+                    terms_of(position.market),
+                    quantums,
+                    position.funding_index,
+                    position.quote_balance,
+                    position.custom_imf_ppm,
+                )
             )
         )
     risk = account.risk

@@ -6,7 +6,8 @@ a quotient times 6 of the tier's fraction. So the parts of a difference are inte
 leave over. The figures themselves are those of `dydx_perf.exact.margin` and `dydx_perf.exact.indexer`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain as chained
 from operator import itemgetter
 from typing import NamedTuple
@@ -79,6 +80,9 @@ class HeldRow(NamedTuple):
 TermFields = tuple[str, str | None, int, int, int, tuple[PartRow, ...], tuple[PartRow, ...]]
 
 
+held_row: Callable[[tuple[str, MarketTerms, int, int, int, int]], HeldRow] = partial(tuple.__new__, HeldRow)
+
+
 class TermRow(NamedTuple):
     """One quantity of all three sources."""
 
@@ -91,9 +95,8 @@ class TermRow(NamedTuple):
     webapp_less_indexer: tuple[PartRow, ...]
 
 
-def term_row(*fields: *TermFields) -> TermRow:
-    """A TermRow without the detour of its own `__new__`, which costs more than the arithmetic."""
-    return tuple.__new__(TermRow, fields)
+#: a row of its fields in a tuple, without its own `__new__`, which costs more than the arithmetic
+term_row: Callable[[TermFields], TermRow] = partial(tuple.__new__, TermRow)
 
 
 class PriceRow(NamedTuple):
@@ -213,9 +216,14 @@ def position_terms(
     used = chosen if chosen > scaled else scaled
     initial = -(-whole * used // ONE_MILLION)
     lost = (value_6 - whole * quantum_6) * used
-    initial_parts = kept(
-        ("notional_trunc", ticker, lost),
-        ("initial_ceil", ticker, (whole * used - initial * ONE_MILLION) * quantum_6),
+    initial_parts: tuple[PartRow, ...] = tuple(
+        filter(
+            AMOUNT,
+            (
+                ("notional_trunc", ticker, lost),
+                ("initial_ceil", ticker, (whole * used - initial * ONE_MILLION) * quantum_6),
+            ),
+        )
     )
     if used != base:
         initial_parts = (
@@ -231,23 +239,30 @@ def position_terms(
     )
     mmr = maintenance(perpetual, whole)
     real, chain_margin, real_of_chain = value_12 * mmf, mmr * quantum, whole * quantum_12 * mmf
-    margin_parts = kept(
-        ("notional_trunc", ticker, real - real_of_chain),
-        ("maintenance_ceil", ticker, real_of_chain - chain_margin),
+    margin_parts = tuple(
+        filter(
+            AMOUNT,
+            (
+                ("notional_trunc", ticker, real - real_of_chain),
+                ("maintenance_ceil", ticker, real_of_chain - chain_margin),
+            ),
+        )
     )
     return (
         tuple.__new__(PositionRow, (value, lost_value, notional, mmr, real - chain_margin)),
-        term_row("value", ticker, chain_value, value, value, value_parts, ()),
+        term_row(("value", ticker, chain_value, value, value, value_parts, ())),
         term_row(
-            "initial margin",
-            ticker,
-            initial * quantum,
-            value_6 * base,
-            value_26 * selected,
-            initial_parts,
-            webapp_parts,
+            (
+                "initial margin",
+                ticker,
+                initial * quantum,
+                value_6 * base,
+                value_26 * selected,
+                initial_parts,
+                webapp_parts,
+            )
         ),
-        term_row("maintenance margin", ticker, chain_margin, real, real, margin_parts, ()),
+        term_row(("maintenance margin", ticker, chain_margin, real, real, margin_parts, ())),
     )
 
 
@@ -327,18 +342,21 @@ def account_rows(
     shown = usdc * quantum + funding + values
     account = account_terms(terms, risk, quantum, shown, (lost_funding, balances))
     equity, _, margins, _ = account
-    sums = Sums(
-        decimals,
-        shown,
-        equity[4],
-        margins[3],
-        risk,
-        lost_funding,
-        balances,
-        lost_values,
-        lost_margins,
+    sums: Sums = tuple.__new__(
+        Sums,
+        (
+            decimals,
+            shown,
+            equity[4],
+            margins[3],
+            risk,
+            lost_funding,
+            balances,
+            lost_values,
+            lost_margins,
+        ),
     )
-    return AccountRows(decimals, account, tuple(terms), tuple(rows), sums)
+    return tuple.__new__(AccountRows, (decimals, account, tuple(terms), tuple(rows), sums))
 
 
 def account_terms(
@@ -360,21 +378,23 @@ def account_terms(
         )
     equity_webapp = kept(("equity_clamp", None, clamped - shown))
     return (
-        term_row("net collateral", None, equity_chain, shown, clamped, equity_parts, equity_webapp),
+        term_row(("net collateral", None, equity_chain, shown, clamped, equity_parts, equity_webapp)),
         initial,
         margins,
         term_row(
-            "free collateral",
-            None,
-            equity_chain - initial_chain,
-            shown - initial_indexer,
-            free_webapp,
-            (*equity_parts, *negated(initial_parts)),
             (
-                *equity_webapp,
-                *negated(initial_webapp_parts),
-                *kept(("free_clamp", None, free_webapp - free)),
-            ),
+                "free collateral",
+                None,
+                equity_chain - initial_chain,
+                shown - initial_indexer,
+                free_webapp,
+                (*equity_parts, *negated(initial_parts)),
+                (
+                    *equity_webapp,
+                    *negated(initial_webapp_parts),
+                    *kept(("free_clamp", None, free_webapp - free)),
+                ),
+            )
         ),
     )
 
@@ -392,16 +412,18 @@ def all_parts(several: Iterable[tuple[PartRow, ...]]) -> tuple[PartRow, ...]:
 def summed(name: str, terms: Sequence[TermRow], chain: int) -> TermRow:
     """The account's sum of its positions' terms, with all their parts; the chain's own sum is given."""
     if not terms:
-        return term_row(name, None, chain, 0, 0, (), ())
+        return term_row((name, None, chain, 0, 0, (), ()))
     _, _, _, indexer, webapp, indexer_less_chain, webapp_less_indexer = zip(*terms, strict=True)
     return term_row(
-        name,
-        None,
-        chain,
-        sum(indexer),
-        sum(webapp),
-        all_parts(indexer_less_chain),
-        all_parts(webapp_less_indexer),
+        (
+            name,
+            None,
+            chain,
+            sum(indexer),
+            sum(webapp),
+            all_parts(indexer_less_chain),
+            all_parts(webapp_less_indexer),
+        )
     )
 
 
