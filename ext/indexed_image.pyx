@@ -96,6 +96,8 @@ def sections(IndexedStore store not None):
 def restore(IndexedStore store not None, dict columns, list names, list outside, list extra):
     """Fill an empty store; raises SnapshotError where what is given does not hold together."""
     cdef uint32_t slot, at = 0, last = NOWHERE
+    # In a snapshot a column begins wherever the one before it ends.
+    columns = {name: numpy.require(column, requirements=["ALIGNED"]) for name, column in columns.items()}
     cdef const uint32_t[::1] generation = columns["generation"]
     cdef const uint8_t[::1] state = columns["state"]
     cdef const int64_t[::1] height = columns["height"]
