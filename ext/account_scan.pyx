@@ -32,7 +32,7 @@ from dydx_perf.ext.exact_scan cimport (
 )
 from dydx_perf.ext.fixed cimport fits_i64, i128_to_object
 from dydx_perf.ext.indexed cimport IndexedStore
-from dydx_perf.ext.indexed_rows cimport STATE_BASIS_SHIFT, STATE_EXTRA, STATE_OUTSIDE, STATE_USED, indexed_t
+from dydx_perf.ext.indexed_rows cimport STATE_BASIS_SHIFT, STATE_EXTRA, STATE_OUTSIDE, STATE_USED, indexed_t, row_risk
 from dydx_perf.ext.margin cimport add_positions_risk, prepare_market
 from dydx_perf.ext.slices cimport CLASSES, LANES, PAGE_BITS, capacity_of, position_slot
 from dydx_perf.ext.structs cimport STATUS_OK, market_t, position_t, risk_t
@@ -187,26 +187,6 @@ cdef bint settle_page(const indexed_t *b, rows_t *out) noexcept nogil:
     return True
 
 
-cdef bint row_risk(const indexed_t *b, const market_t *markets, uint32_t head, risk_t *out) noexcept nogil:
-    """A row at given markets in 128 bits; False where these do not hold it."""
-    cdef position_t position
-    cdef uint32_t i
-    position.funding_index = 0
-    position.quote_balance = 0
-    position.custom_imf_ppm = 0
-    out.nc = b.s.amount[head]
-    out.imr = 0
-    out.mmr = 0
-    for i in range(b.s.side[head]):
-        position.quantums = b.s.amount[position_slot(head, i)]
-        position.market = b.s.side[position_slot(head, i)] >> 1
-        if not markets[position.market].in_range:
-            return False
-        if add_positions_risk(markets, &position, 1, out) != STATUS_OK:
-            return False
-    return fits_i64(out.nc) and fits_i64(out.imr) and fits_i64(out.mmr)
-
-
 cdef struct answers_t:
     int64_t *nc          # per row
     int64_t *imr
@@ -226,7 +206,7 @@ cdef void settle_lanes(
         if not (lanes >> lane) & 1:
             continue
         if not b.state[b.s.link[head + lane]] & (STATE_OUTSIDE | STATE_EXTRA) and row_risk(
-            b, markets, head + lane, &risk
+            b, markets, head + lane, b.s.amount[head + lane], &risk
         ):
             out.nc[row + lane] = <int64_t>risk.nc
             out.imr[row + lane] = <int64_t>risk.imr

@@ -53,6 +53,7 @@ cdef class AccountStore(CrossingSource):
     cdef int note(self, uint32_t slot, int64_t numerator, int64_t denominator, bint below) except -1
     cdef int keep_crossings(self) except -1
     cdef Crossings take_pending(self)
+    cdef object tell_pending(self, object observers)
     cdef int report_thresholds(self, uint32_t slot) except -1
     cdef void drop_threshold(self, uint32_t slot, uint32_t threshold) noexcept
 

@@ -7,7 +7,14 @@ from cpython.number cimport PyIndex_Check, PyNumber_Index
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from dydx_perf.errors import CapacityError, InputError, StaleError, UnknownSubaccountError, WriterError
+from dydx_perf.errors import (
+    CapacityError,
+    InputError,
+    ObserverError,
+    StaleError,
+    UnknownSubaccountError,
+    WriterError,
+)
 
 from dydx_perf.ext.account cimport Risk
 from dydx_perf.ext.book_rows cimport NOWHERE, is_below
@@ -184,6 +191,16 @@ cdef class AccountStore:
         if self.open_crossings != NULL:
             (<Crossings>self.open_crossings).keep()
         self.open_crossings = <void *>crossings
+        return crossings
+
+    cdef object tell_pending(self, object observers):
+        """What was found, after observers(crossings) told them; an empty tuple where nothing was, nothing made."""
+        if self.pending is None:
+            return ()
+        crossings = self.take_pending()
+        errors = observers(crossings)
+        if errors:
+            raise ObserverError(errors, crossings)
         return crossings
 
     # -- thresholds

@@ -8,10 +8,10 @@ from dydx_perf.ext.structs cimport market_t
 
 cdef extern from "dydx_perf/ext/exact_scan.h" nogil:
     ctypedef struct exact_side_t:            # one side of a market, for vectors
-        double worth
+        double worth                         # nominates an integer; the remainder, in integers, decides
 
     ctypedef struct exact_plain_side_t:      # the same for plain C
-        double worth
+        double worth                         # nominates
 
     ctypedef struct exact_columns_t:
         const int64_t *amount                # per slot

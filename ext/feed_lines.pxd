@@ -9,7 +9,6 @@
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
 
 from dydx_perf.ext.account cimport MarketTable
 from dydx_perf.ext.account_store cimport AccountStore
@@ -61,22 +60,6 @@ cdef struct quote_t:
     uint32_t trades_line
     uint8_t withheld          # the caller takes its oracle prices
     uint8_t is_new            # a price came since the caller asked
-
-
-cdef inline uint32_t hash_of(const char *text, size_t length, uint8_t channel) noexcept nogil:
-    """Hash of an id on a channel, eight bytes at a time."""
-    cdef uint64_t hashed = length ^ (<uint64_t>channel << 32)
-    cdef uint64_t word = 0
-    while length >= 8:
-        memcpy(&word, text, 8)
-        hashed = (hashed ^ word) * <uint64_t>0x9e3779b97f4a7c15
-        hashed ^= hashed >> 32
-        text += 8
-        length -= 8
-    word = 0
-    memcpy(&word, text, length)
-    hashed = (hashed ^ word) * <uint64_t>0x9e3779b97f4a7c15
-    return <uint32_t>(hashed >> 32)
 
 
 cdef class FeedLines:

@@ -24,6 +24,7 @@ from dydx_perf.ext.frame cimport (
     FRAME_TRADES,
     FrameScanner,
 )
+from dydx_perf.ext.text_hash cimport hash_text
 
 #: name of a channel -> its code
 CHANNELS = {
@@ -316,7 +317,7 @@ cdef class FeedLines:
             places[place] = NO_LINE
         for place in range(self.line_count):
             if self.lines[place].channel != FRAME_NO_CHANNEL:
-                hashed = hash_of(self.lines[place].id, self.lines[place].id_length, self.lines[place].channel)
+                hashed = hash_text(self.lines[place].id, self.lines[place].id_length, self.lines[place].channel)
                 self.lines[place].next = places[hashed & self.place_mask]
                 places[hashed & self.place_mask] = place
         return 0

@@ -17,13 +17,10 @@ from libc.stddef cimport size_t
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp
 
-from dydx_perf.errors import ObserverError
-
 from dydx_perf.ext.account cimport INPUT_ORACLE_PRICE
 from dydx_perf.ext.account_store cimport AccountStore
-from dydx_perf.ext.crossings cimport Crossings
 from dydx_perf.ext.depth cimport ASK, BID, depth_t, next_arrival, set_level
-from dydx_perf.ext.feed_lines cimport MAX_KEPT, NO_HEIGHT, NO_LINE, account_t, hash_of, line_t, quote_t
+from dydx_perf.ext.feed_lines cimport MAX_KEPT, NO_HEIGHT, NO_LINE, account_t, line_t, quote_t
 from dydx_perf.ext.fixed cimport mul_u, u128
 from dydx_perf.ext.frame cimport (
     FRAME_ASK,
@@ -42,6 +39,7 @@ from dydx_perf.ext.frame cimport (
     frame_record_t,
 )
 from dydx_perf.ext.structs cimport STATUS_OK, market_t
+from dydx_perf.ext.text_hash cimport hash_text
 
 
 cdef extern from "Python.h":
@@ -191,23 +189,15 @@ cdef class HotFeed:
         self, const frame_header_t *header, const frame_record_t *records, uint32_t place, double now
     ):
         """Change the book as its writer, tell its observers, return the crossings."""
-        cdef object errors
-        cdef Crossings crossings
         self.store.writing = True
         try:
             if place == NO_LINE:
                 self.put_prices(header, records, now)
             else:
                 self.put_account(header, records, place, now)
-            if self.store.pending is None:
-                return NOTHING
-            crossings = self.store.take_pending()
-            errors = self.observers(crossings)
+            return self.store.tell_pending(self.observers)
         finally:
             self.store.writing = False
-        if errors:
-            raise ObserverError(errors, crossings)
-        return crossings
 
     cdef uint32_t find_line(self, const frame_header_t *header, const char *data) noexcept:
         """Line of a frame, where the caller said that it is live; NO_LINE."""
@@ -224,7 +214,7 @@ cdef class HotFeed:
             place = self.blocks_line
         else:
             place = self.places[
-                hash_of(data + header.id_offset, header.id_length, header.channel) & self.place_mask]
+                hash_text(data + header.id_offset, header.id_length, header.channel) & self.place_mask]
             while place != NO_LINE and not (
                 self.lines[place].id_length == header.id_length
                 and self.lines[place].channel == header.channel

@@ -11,7 +11,7 @@
 #   weigh_market, reprice             what the scan needs of a market
 #   append_entry, drop_entry
 #   classify_row                      solid and large bits
-#   evaluate_row, settlement_of_row   exact, 128 bits
+#   evaluate_row_at, evaluate_row, row_risk, settlement_of_row   exact, 128 bits
 #   fits_collateral                   what a row's column holds
 #   queue_account, ask_account        who is to be looked at by the caller
 #   scan_rows                         certified scan of everything
@@ -21,7 +21,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t
 
 from dydx_perf.ext.book_rows cimport NOWHERE, extent_t, prefetch
-from dydx_perf.ext.fixed cimport add, i128
+from dydx_perf.ext.fixed cimport add, fits_i64, i128
 from dydx_perf.ext.margin cimport add_positions_risk, is_liquidatable
 from dydx_perf.ext.settle cimport settlement_ppm
 from dydx_perf.ext.slices cimport (
@@ -296,24 +296,41 @@ cdef inline bint fits_collateral(i128 amount) noexcept nogil:
     return -(<i128>1 << MAX_COLLATERAL_BITS) < amount < (<i128>1 << MAX_COLLATERAL_BITS)
 
 
-cdef inline status_t evaluate_row(const indexed_t *b, uint32_t head, risk_t *out) noexcept nogil:
-    """Risk of a row without margin fractions of its own, exact."""
+cdef inline status_t evaluate_row_at(
+    const indexed_t *b, const market_t *markets, uint32_t head, i128 amount, risk_t *out
+) noexcept nogil:
+    """Risk of a row without margin fractions of its own, at given markets and a settled balance, exact."""
     cdef position_t position
     cdef uint32_t i
     position.funding_index = 0
     position.quote_balance = 0
     position.custom_imf_ppm = 0
-    out.nc = b.s.amount[head]
+    out.nc = amount
     out.imr = 0
     out.mmr = 0
     for i in range(b.s.side[head]):
         position.quantums = b.s.amount[position_slot(head, i)]
         position.market = b.s.side[position_slot(head, i)] >> 1
-        if not b.markets[position.market].in_range:
+        if not markets[position.market].in_range:
             return STATUS_OUT_OF_RANGE
-        if add_positions_risk(b.markets, &position, 1, out) != STATUS_OK:
+        if add_positions_risk(markets, &position, 1, out) != STATUS_OK:
             return STATUS_OUT_OF_RANGE
     return STATUS_OK
+
+
+cdef inline status_t evaluate_row(const indexed_t *b, uint32_t head, risk_t *out) noexcept nogil:
+    """The same at the markets and the balance of now."""
+    return evaluate_row_at(b, b.markets, head, b.s.amount[head], out)
+
+
+cdef inline bint row_risk(
+    const indexed_t *b, const market_t *markets, uint32_t head, i128 amount, risk_t *out
+) noexcept nogil:
+    """Whether 64 bits hold what `evaluate_row_at` finds."""
+    return (
+        evaluate_row_at(b, markets, head, amount, out) == STATUS_OK
+        and fits_i64(out.nc) and fits_i64(out.imr) and fits_i64(out.mmr)
+    )
 
 
 cdef inline status_t settlement_of_row(const indexed_t *b, uint32_t head, i128 *total) noexcept nogil:

@@ -13,13 +13,12 @@ from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
 from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Realloc
 from libc.stddef cimport size_t
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp
 
 from dydx_perf.errors import InputError, ObserverError
 
 from dydx_perf.ext.account cimport INPUT_ORACLE_PRICE
 from dydx_perf.ext.account_store cimport AccountStore
-from dydx_perf.ext.crossings cimport Crossings
 from dydx_perf.ext.order_queue cimport (
     MAX_OWNER,
     QUEUE_ASK,
@@ -54,6 +53,7 @@ from dydx_perf.ext.stream cimport (
     stream_update_t,
 )
 from dydx_perf.ext.structs cimport STATUS_OK, position_t
+from dydx_perf.ext.text_hash cimport hash_text
 
 cdef double NEVER = float("-inf")
 cdef tuple NOTHING = ()
@@ -64,22 +64,6 @@ cdef enum:
     MAX_EXPONENT = 32
     USDC = 0
     ESTIMATE = 1              # place in BASES: the stream tells no funding index
-
-
-cdef inline uint64_t hash_of(const char *owner, size_t length, uint32_t number) noexcept nogil:
-    """Hash of an account, eight bytes at a time."""
-    cdef uint64_t hashed = length ^ (<uint64_t>number << 32)
-    cdef uint64_t word = 0
-    while length >= 8:
-        memcpy(&word, owner, 8)
-        hashed = (hashed ^ word) * <uint64_t>0x9e3779b97f4a7c15
-        hashed ^= hashed >> 32
-        owner += 8
-        length -= 8
-    word = 0
-    memcpy(&word, owner, length)
-    hashed = (hashed ^ word) * <uint64_t>0x9e3779b97f4a7c15
-    return hashed >> 32
 
 
 cdef inline int64_t wire_amount(uint64_t amount) noexcept nogil:
@@ -212,7 +196,7 @@ cdef class NodeFeed:
             first = 0
         for i in range(first, self.account_count):
             place = &self.places[
-                hash_of(self.accounts[i].owner, self.accounts[i].owner_length, self.accounts[i].number)
+                hash_text(self.accounts[i].owner, self.accounts[i].owner_length, self.accounts[i].number)
                 & self.place_mask]
             self.accounts[i].next = place[0]
             place[0] = i
@@ -396,7 +380,7 @@ cdef class NodeFeed:
         cdef uint32_t place
         if self.account_count == 0:
             return NOBODY
-        place = self.places[hash_of(owner, key.owner_length, key.number) & self.place_mask]
+        place = self.places[hash_text(owner, key.owner_length, key.number) & self.place_mask]
         while place != NOBODY and not (
             self.accounts[place].number == key.number
             and self.accounts[place].owner_length == key.owner_length
@@ -539,8 +523,6 @@ cdef class NodeFeed:
         """Change the book as its writer, once, tell its observers, return the crossings."""
         cdef const stream_t *s = &self.scanner.s
         cdef size_t i
-        cdef Crossings crossings
-        cdef object errors
         self.store.keep_crossings()
         self.store.writing = True
         try:
@@ -550,15 +532,9 @@ cdef class NodeFeed:
                 if s.updates[i].body == UPDATE_SUBACCOUNT and s.updates[i].exec_mode == FINAL:
                     self.put_account(&s.updates[i], now)
             self.store.settle()
-            if self.store.pending is None:
-                return NOTHING
-            crossings = self.store.take_pending()
-            errors = self.observers(crossings)
+            return self.store.tell_pending(self.observers)
         finally:
             self.store.writing = False
-        if errors:
-            raise ObserverError(errors, crossings)
-        return crossings
 
     cdef void put_prices(self) noexcept:
         """Write prices that the chain has decided."""

@@ -39,6 +39,7 @@ from dydx_perf.ext.indexed_rows cimport (
     STATE_USED,
     indexed_t,
     is_weighable,
+    row_risk,
     settlement_of_row,
     slices_in_page,
 )
@@ -260,28 +261,6 @@ cdef bint funded_amount(const indexed_t *b, const int64_t *change, uint32_t head
             return False
     out[0] += settlement_floor(then) - settlement_floor(now)
     return -((<i128>1) << MAX_COLLATERAL_BITS) < out[0] < ((<i128>1) << MAX_COLLATERAL_BITS)
-
-
-cdef bint row_risk(
-    const indexed_t *b, const market_t *markets, uint32_t head, i128 amount, risk_t *out
-) noexcept nogil:
-    """A row at supposed markets in 128 bits, for sums of many only where 64 bits hold it."""
-    cdef position_t position
-    cdef uint32_t i
-    position.funding_index = 0
-    position.quote_balance = 0
-    position.custom_imf_ppm = 0
-    out.nc = amount
-    out.imr = 0
-    out.mmr = 0
-    for i in range(b.s.side[head]):
-        position.quantums = b.s.amount[position_slot(head, i)]
-        position.market = b.s.side[position_slot(head, i)] >> 1
-        if not markets[position.market].in_range:
-            return False
-        if add_positions_risk(markets, &position, 1, out) != STATUS_OK:
-            return False
-    return fits_i64(out.nc) and fits_i64(out.imr) and fits_i64(out.mmr)
 
 
 cdef bint row_notional(const indexed_t *b, const market_t *markets, uint32_t head, i128 *out) noexcept nogil:

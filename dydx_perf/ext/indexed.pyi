@@ -1,11 +1,10 @@
 from typing import Any
 
-from dydx_perf.ext.indexed_memory import IndexedMemory
+from dydx_perf.ext.indexed_accounts import IndexedAccounts
 
-class IndexedStore(IndexedMemory):
+class IndexedStore(IndexedAccounts):
     def fits_inside(self, usdc: int, rows: list[tuple[int, int, int, int, int]]) -> bool: ...
     def tend(self, accounts: int, /) -> bool: ...
-    def close(self, slot: int, /) -> None: ...
     def update(
         self,
         slot: int,

@@ -104,8 +104,10 @@ KERNELS = {
     "triggers": {"book_rows", "slices", "indexed_rows"},
     "indexed_memory": BASE
     | {"settle", "account", "account_store", "book_rows", "crossings", "slices", "names", "indexed_rows"},
+    "indexed_accounts": BASE
+    | {"settle", "book_rows", "slices", "indexed_rows", "triggers", "indexed_memory"},
     "indexed": BASE
-    | {"settle", "account", "book_rows", "slices", "indexed_rows", "triggers", "indexed_memory"},
+    | {"settle", "account", "book_rows", "slices", "indexed_rows", "triggers", "indexed_accounts"},
     "indexed_faults": {"structs", "margin", "book_rows", "slices", "indexed_rows", "indexed"},
     "indexed_image": {"book_rows", "slices", "indexed_rows", "indexed"},
     "exact_scan": {"structs", "columns"},
@@ -115,13 +117,14 @@ KERNELS = {
     | {"account_store", "settle", "margin", "book_rows", "exact_scan", "slices", "indexed_rows", "indexed"},
     "ladder": BASE | {"margin", "liquidation_price", "slices", "indexed_rows", "indexed"},
     "ring": set(),
+    "text_hash": set(),
     "frame": {"fixed", "numtext"},
     "stream": BASE,
     "depth": BASE,
     "order_queue": BASE,
-    "feed_lines": BASE | {"account", "account_store", "frame", "depth"},
-    "hot_feed": BASE | {"account", "account_store", "crossings", "frame", "depth", "feed_lines"},
-    "node_feed": BASE | {"account", "account_store", "crossings", "order_queue", "stream"},
+    "feed_lines": BASE | {"account", "account_store", "frame", "depth", "text_hash"},
+    "hot_feed": BASE | {"account", "account_store", "frame", "depth", "feed_lines", "text_hash"},
+    "node_feed": BASE | {"account", "account_store", "order_queue", "stream", "text_hash"},
     "columns": BASE | {"settle", "funding", "pnl"},
 }
 
