@@ -168,8 +168,8 @@ def liquidation_ladder(
     Parameters
     ----------
     book : Book
-        An indexed book of a million accounts takes about 0.2 s for its largest market and some ms for each
-        price; a plain one is computed in plain integers, some 50 us for each holder and price.
+        An indexed one with 265,000 holders of the market takes 0.04 s and 2.4 ms a price; a plain one is
+        computed in plain integers, some 2 ms a holder and 6 us a holder and price.
     market : str or int
         Ticker or perpetual id.
     prices : iterable of int, optional
