@@ -189,7 +189,7 @@ class Blocks:
         self.size = file.seek(0, io.SEEK_END)
         start = self.read(0, START.size)
         if start[: len(MAGIC)] != MAGIC:
-            raise SnapshotError("this is no recording")
+            raise SnapshotError(f"{getattr(file, 'name', 'this')} is no recording")
         if len(start) < START.size:
             raise ChecksumError("the recording's header is cut short")
         _, version, length, crc = START.unpack(start)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from dydx_perf.errors import InputError
 from dydx_perf.exact.funding import funding_index_delta
 from dydx_perf.market import ONE_MILLION, UINT64_MAX, Amount, checked_integer
-from dydx_perf.units import to_fixed
+from dydx_perf.units import to_decimal, to_fixed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -203,7 +203,10 @@ class Scenarios:
             ):
                 column = columns[AS_COLUMN[name]][row]
                 for place, amount in by_place(chain, name, value):
-                    ppm = checked_integer(name, to_fixed(name, amount, 6), least, MOST_FACTOR)
+                    ppm = to_fixed(name, amount, 6)
+                    if not least <= ppm <= MOST_FACTOR:
+                        bounds = f"{to_decimal(least, -6)} to {to_decimal(MOST_FACTOR, -6)}"
+                        raise InputError(name, amount, bounds)
                     column[place] = ONE_MILLION + ppm if name == "moves" else ppm
             for ticker, price in shock.prices.items():
                 columns["prices"][row][chain[ticker]._index] = checked_integer(
